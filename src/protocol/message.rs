@@ -1,0 +1,113 @@
+//! The messages, whatever wire they travel on.
+
+use std::sync::Arc;
+
+use crate::names::{NameError, Password, RoomName, UserName};
+use crate::protocol::{Package, PackageError};
+
+/// What a client says.
+#[derive(Debug, Clone)]
+pub enum ClientMessage {
+    /// A line that starts with `/`.
+    Command(Command),
+    /// The public key of the user who is, so the peer says, at this client.
+    Key(KeyAnnouncement),
+    /// A chat package, or why it is none: the hub answers in the order of the Python server's checks.
+    Chat(Result<Package, PackageError>),
+    /// A message larger than the wire's limit, thrown away by the reassembly.
+    TooLong,
+}
+
+/// A command. `None` stands for words that are missing: the hub answers with the usage, after checking who asks.
+#[derive(Debug, Clone)]
+#[allow(missing_docs, reason = "the fields are what their names say")]
+pub enum Command {
+    /// `/register <username> <password>`
+    Register(Option<(UserName, Password)>),
+    /// `/login <username> <password>`
+    Login(Option<(UserName, Password)>),
+    /// `/create <roomName> <roomPassword>`
+    Create(Option<(RoomName, Password)>),
+    /// `/join <roomName> [<roomPassword>]`: god needs no password.
+    Join(Option<(RoomName, Option<Password>)>),
+    /// `/list`
+    List,
+    /// Anything else.
+    Unknown,
+}
+
+/// A public key and the name it is announced for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KeyAnnouncement {
+    /// Whose key it is said to be.
+    pub user: UserName,
+    /// SubjectPublicKeyInfo in PEM.
+    pub pem: Arc<str>,
+}
+
+/// What the server says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ServerMessage {
+    /// To the one who asked.
+    Reply(Reply),
+    /// To a room.
+    Notice(Notice),
+    /// A member's public key.
+    Key(KeyAnnouncement),
+    /// A chat package. Each receiver gets its own entry of `encrypted_keys` alone.
+    Chat(Arc<Package>),
+}
+
+/// What happened in a room.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Notice {
+    /// A user came in, or repeated the `/join`.
+    Joined(UserName),
+    /// A user went, or the connection was lost.
+    Left(UserName),
+}
+
+/// The answer to one request.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[allow(missing_docs, reason = "the variants are the rows of the command table in docs/PROTOCOL.md")]
+pub enum Reply {
+    Registered(UserName),
+    UserExists,
+    /// Another name looks like this one.
+    UserLooksAlike,
+    GodIsReserved,
+    BadUserName(NameError),
+    RegisterUsage,
+    LoggedIn(UserName),
+    LoginFailed,
+    /// Too many wrong passwords; the seconds until the next try counts.
+    TooManyAttempts {
+        seconds: u64,
+    },
+    LoginUsage,
+    RoomCreated(RoomName),
+    RoomExists,
+    RoomLooksAlike,
+    BadRoomName(NameError),
+    CreateUsage,
+    NoSuchRoom(RoomName),
+    IncorrectRoomPassword,
+    JoinUsage,
+    /// `/join` with no word at all.
+    JoinUsageBare,
+    Rooms(Vec<RoomName>),
+    LoginFirst,
+    UnknownCommand,
+    JoinFirst,
+    MissingRoom,
+    RoomMismatch,
+    InvalidFormat,
+    MessageTooLong,
+    /// The package does not fit the wire of this many members of the room.
+    NotDelivered {
+        members: usize,
+    },
+    KeyRefused(String),
+    /// The change could not be written to the disk and was not made.
+    NotSaved,
+}
