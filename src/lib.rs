@@ -30,4 +30,4 @@ pub mod names;
 pub mod protocol;
 //pub mod server;
 //pub mod store;
-//pub mod tls;
+pub mod tls;

@@ -103,8 +103,8 @@ impl Package {
     }
 }
 
-/// Bytes that the entry of `user` takes in a package, with the comma before it.
-pub(crate) fn entry_len(user: &UserName, key: &str) -> usize {
+/// Bytes that the entry of `user` takes in a package, with the comma before it: what a sender adds up to fill a package.
+pub fn entry_len(user: &UserName, key: &str) -> usize {
     let mut entry = vec![b','];
     push_entry(&mut entry, user.as_str(), key);
     entry.len()

@@ -1,0 +1,11 @@
+//! Certificates, rustls configurations, verification of servers, and streams that keep record boundaries.
+
+mod certificate;
+mod config;
+mod stream;
+mod verify;
+
+pub use certificate::{CertificateError, ServerIdentity};
+pub use config::{client_config, server_config};
+pub use stream::{Flush, Received, Stream};
+pub use verify::{Evidence, Judge, Roots};

@@ -1,0 +1,249 @@
+//! A TLS stream that one thread reads and others write, and that keeps record boundaries.
+//!
+//! The rustls connection is shared behind a mutex that is held for the cryptography and for sends that do not wait,
+//! never across a call that can block. Everything that is encrypted goes through one buffer, in order; whoever holds the mutex
+//! may send from it, until the socket is full: then the buffer belongs to the one caller of [`Stream::drain`].
+
+use std::io::{self, BufRead, Read, Write};
+use std::net::{Shutdown, TcpStream};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use rustls::Connection;
+
+/// Largest buffer that is kept when it has run empty, in bytes.
+const KEEP: usize = 16 * 1024;
+
+/// What a read brought besides records.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Received {
+    /// The peer may send more.
+    Open,
+    /// The peer has closed its side: by close_notify, or by closing the connection.
+    Closed,
+}
+
+/// What became of the bytes that were to be sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Flush {
+    /// All are with the operating system.
+    Done,
+    /// The socket is full: the caller must see to it that [`Stream::drain`] runs.
+    Full,
+    /// The socket was full before; a drain is under way and takes these bytes along.
+    Draining,
+}
+
+/// The stream.
+pub struct Stream {
+    socket: TcpStream,
+    state: Mutex<State>,
+}
+
+struct State {
+    tls: Connection,
+    /// Ciphertext to send, of which the first `sent` bytes are gone.
+    out: Vec<u8>,
+    sent: usize,
+    /// Bytes that a drain has taken out of `out` and not yet sent.
+    in_flight: usize,
+    draining: bool,
+}
+
+impl State {
+    /// Moves what rustls has encrypted into the buffer.
+    fn collect(&mut self) {
+        while self.tls.wants_write() {
+            // Writing to memory cannot fail.
+            if self.tls.write_tls(&mut self.out).is_err() {
+                break;
+            }
+        }
+    }
+
+    fn unsent(&self) -> &[u8] {
+        self.out.get(self.sent..).unwrap_or_default()
+    }
+
+    fn forget_sent(&mut self) {
+        self.sent = 0;
+        self.out.clear();
+        if self.out.capacity() > KEEP {
+            self.out = Vec::new();
+        }
+    }
+
+    /// Takes every record's plaintext; `Closed` after the peer's close_notify or the end of its bytes.
+    fn take_records(&mut self, records: &mut Vec<Vec<u8>>) -> Received {
+        let mut reader = self.tls.reader();
+        loop {
+            // One chunk of the buffered reader is one record; `read` would merge them.
+            let len = match reader.fill_buf() {
+                Ok([]) => return Received::Closed,
+                Ok(record) => {
+                    records.push(record.to_vec());
+                    record.len()
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Received::Open,
+                Err(_) => return Received::Closed, // closed without close_notify
+            };
+            reader.consume(len);
+        }
+    }
+}
+
+impl Stream {
+    /// A stream over a connected, blocking socket whose handshake is finished.
+    pub fn new(socket: TcpStream, mut tls: Connection) -> Self {
+        // With the default of 64 KiB a write may be short, and a message would be split over two records' worth of calls.
+        tls.set_buffer_limit(None);
+        let state = State { tls, out: Vec::new(), sent: 0, in_flight: 0, draining: false };
+        Self { socket, state: Mutex::new(state) }
+    }
+
+    /// The socket, for its options.
+    pub fn socket(&self) -> &TcpStream {
+        &self.socket
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        // A panic while the lock was held leaves a state that is still consistent enough to be closed.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes what came together with the end of the handshake: a [`Stream::read`] would wait for bytes that are here already.
+    pub fn take_buffered(&self, records: &mut Vec<Vec<u8>>) -> Received {
+        self.state().take_records(records)
+    }
+
+    /// Waits for bytes and decrypts them; adds each record's plaintext to `records`.
+    ///
+    /// # Errors
+    /// What the socket reports, and `InvalidData` when the peer breaks TLS (the alert for it is on its way).
+    pub fn read(&self, buffer: &mut [u8], records: &mut Vec<Vec<u8>>) -> io::Result<Received> {
+        let len = loop {
+            match (&self.socket).read(buffer) {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                result => break result?,
+            }
+        };
+        let mut bytes = buffer.get(..len).unwrap_or_default();
+        let mut state = self.state();
+        let mut received = Received::Open;
+        loop {
+            let read = state.tls.read_tls(&mut bytes)?; // at the end of the stream, rustls must see the empty read
+            let processed = state.tls.process_new_packets();
+            received = match state.take_records(records) {
+                Received::Open => received,
+                Received::Closed => Received::Closed,
+            };
+            state.collect();
+            if let Err(error) = processed {
+                drop(state);
+                self.flush()?;
+                return Err(io::Error::new(io::ErrorKind::InvalidData, error));
+            }
+            if bytes.is_empty() || read == 0 {
+                break;
+            }
+        }
+        drop(state);
+        self.flush()?;
+        Ok(if len == 0 { Received::Closed } else { received })
+    }
+
+    /// Encrypts one message as one record (16,384 bytes and more as several) and queues it.
+    pub fn queue(&self, message: &[u8]) {
+        let mut state = self.state();
+        // Without a buffer limit rustls takes everything; after close_notify it takes nothing, and nothing should go out.
+        if state.tls.writer().write_all(message).is_ok() {
+            state.collect();
+        }
+    }
+
+    /// Queues close_notify.
+    pub fn queue_close(&self) {
+        let mut state = self.state();
+        state.tls.send_close_notify();
+        state.collect();
+    }
+
+    /// Ciphertext that is not yet with the operating system, in bytes.
+    pub fn pending(&self) -> usize {
+        let state = self.state();
+        state.unsent().len() + state.in_flight
+    }
+
+    /// Sends what can be sent without waiting.
+    ///
+    /// # Errors
+    /// What the socket reports.
+    pub fn flush(&self) -> io::Result<Flush> {
+        let mut state = self.state();
+        if state.draining {
+            return Ok(Flush::Draining);
+        }
+        while !state.unsent().is_empty() {
+            match send_now(&self.socket, state.unsent()) {
+                Ok(sent) => state.sent += sent,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    state.draining = true;
+                    return Ok(Flush::Full);
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        state.forget_sent();
+        Ok(Flush::Done)
+    }
+
+    /// Sends what is queued, waiting for the peer as long as the socket's write timeout allows.
+    ///
+    /// Called by one thread at a time, after [`Flush::Full`] or instead of [`Stream::flush`].
+    ///
+    /// # Errors
+    /// What the socket reports; `WouldBlock` or `TimedOut` when the peer took nothing for the length of the write timeout.
+    pub fn drain(&self) -> io::Result<()> {
+        loop {
+            let bytes = {
+                let mut state = self.state();
+                state.draining = true;
+                let bytes = state.unsent().to_vec();
+                state.forget_sent();
+                state.in_flight = bytes.len();
+                if bytes.is_empty() {
+                    state.draining = false;
+                    return Ok(());
+                }
+                bytes
+            };
+            for part in bytes.chunks(KEEP) {
+                (&self.socket).write_all(part)?;
+                let mut state = self.state();
+                state.in_flight = state.in_flight.saturating_sub(part.len());
+            }
+        }
+    }
+
+    /// Ends the connection at once; a blocked read or drain returns.
+    pub fn shutdown(&self) {
+        let _ = self.socket.shutdown(Shutdown::Both); // it may be gone already
+    }
+}
+
+/// One send that never waits, on a socket that blocks for its reader.
+#[cfg(unix)]
+fn send_now(socket: &TcpStream, bytes: &[u8]) -> io::Result<usize> {
+    use rustix::net::{SendFlags, send};
+    #[cfg(target_os = "linux")]
+    let flags = SendFlags::DONTWAIT | SendFlags::NOSIGNAL;
+    #[cfg(not(target_os = "linux"))]
+    let flags = SendFlags::DONTWAIT;
+    Ok(send(socket, bytes, flags)?)
+}
+
+/// Where no such send exists, every write is a drain.
+#[cfg(not(unix))]
+fn send_now(_: &TcpStream, _: &[u8]) -> io::Result<usize> {
+    Err(io::ErrorKind::WouldBlock.into())
+}
