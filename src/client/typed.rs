@@ -3,13 +3,12 @@
 use crate::protocol::legacy;
 
 /// What `/help` says.
-pub const HELP: [&str; 6] = [
-    "/register NAME PASSWORD   makes an account       /login NAME [PASSWORD]   logs in (asks for the password)",
-    "/create ROOM PASSWORD     makes a room           /join ROOM PASSWORD      enters it",
-    "/list                     names the rooms        /accept NAME             trusts somebody's new key",
-    "/help                     shows this             /quit, exit              leaves",
-    "Anything else is sent to your room, encrypted: the server cannot read it.",
-    "Lines with a * are this program's, lines with -- are the server's.",
+pub const HELP: [&str; 5] = [
+    "/register NAME PASSWORD makes an account, /login NAME [PASSWORD] logs in.",
+    "/create ROOM PASSWORD makes a room, /join ROOM PASSWORD enters it.",
+    "/list names the rooms, /accept NAME trusts somebody's new key.",
+    "/help shows this, /quit or exit leaves. Anything else goes to your room,",
+    "encrypted. Lines with -- are the server's, with * this program's.",
 ];
 
 /// A typed line.

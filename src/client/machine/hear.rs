@@ -1,0 +1,180 @@
+//! What the server says.
+
+use super::{Machine, Now, Output, Settling};
+use crate::client::keyring::Seen;
+use crate::client::requests::{Asked, Place, Request};
+use crate::crypto::envelope;
+use crate::names::{RoomName, Text, UserName};
+use crate::protocol::legacy::{self, FromServer};
+use crate::protocol::{KeyAnnouncement, Notice, Package, Reply, ServerMessage};
+
+impl Machine {
+    pub(super) fn hear(&mut self, now: Now, message: FromServer, out: &mut Vec<Output>) {
+        let message = match message {
+            FromServer::Known(message) => message,
+            FromServer::Text(text) => {
+                let settled = self.requests.settle_other(self.is_god());
+                self.presume(settled);
+                return out.push(Output::Server(text));
+            }
+        };
+        out.extend(legacy::text_of(&message).map(Output::Server));
+        match message {
+            ServerMessage::Chat(package) => self.open(&package, out),
+            ServerMessage::Key(key) => self.learn(now, &key, out),
+            ServerMessage::Notice(notice) => self.notice(now, &notice),
+            ServerMessage::Reply(reply) => self.reply(reply),
+        }
+    }
+
+    fn open(&mut self, package: &Package, out: &mut Vec<Output>) {
+        let nick = self.place.nick.as_ref();
+        let Some(entry) = nick.and_then(|nick| package.encrypted_keys.get(nick.as_str())) else {
+            return; // other readers' part of the message, or from somebody who does not have the own key
+        };
+        let Some(text) = envelope::open(&package.encrypted_message, entry, &self.private) else {
+            let words =
+                "A message came that your key does not open: it is damaged, or sealed for another key of yours.";
+            return out.push(Output::Say(words.into()));
+        };
+        match author(&text) {
+            Some(author) => {
+                self.keyring.come(&UserName::new(author)); // who speaks here is here
+                out.push(Output::Message(Text::sanitize(&text)));
+            }
+            // Without a name in front it could pass for a notice, or for words of the client's own.
+            None => out.push(Output::Message(Text::sanitize(&format!("?: {}", text.as_str())))),
+        }
+    }
+
+    fn learn(&mut self, now: Now, key: &KeyAnnouncement, out: &mut Vec<Output>) {
+        let user = &key.user;
+        if self.is_own(user) {
+            if !self.told_other_device && **self.private.public().pem() != *key.pem {
+                self.told_other_device = true;
+                let words = format!("Another device announces another key for your name, {user}. It is ignored.");
+                out.push(Output::Say(words));
+            }
+            return;
+        }
+        self.key_came = Some(now.elapsed);
+        match self.keyring.see(user, &key.pem) {
+            Seen::Known => {}
+            Seen::First(key) => out.push(Output::Pin { user: user.clone(), key, replaces: false }),
+            Seen::Changed { pinned, shown } => out.extend(
+                [
+                    format!("WARNING: the key of {user} is not the one that was seen before!"),
+                    format!("  before: {pinned}"),
+                    format!("  now:    {shown}"),
+                    format!("  Nothing is encrypted to the new key. If {user} confirms it: /accept {user}"),
+                ]
+                .map(Output::Say),
+            ),
+            Seen::Refused(why) => out.push(Output::Say(format!("A key for {user} is not used: {why}."))),
+            Seen::Full => out.push(Output::Say("Too many keys were announced. Further ones are ignored.".into())),
+        }
+    }
+
+    fn notice(&mut self, now: Now, notice: &Notice) {
+        match notice {
+            Notice::Joined(user) if self.is_own(user) => {
+                let settled = self.requests.settle(|asked| matches!(asked, Asked::Join(_)));
+                let asked = settled.last().map(|request| request.sent);
+                self.presume(settled);
+                if let Some(asked) = asked {
+                    self.settling = Some(Settling { since: now.elapsed, asked });
+                    self.join_failed = false;
+                }
+            }
+            Notice::Joined(user) => {
+                self.keyring.come(user);
+                self.announce_soon(now);
+            }
+            // An own second session may go; this one is still here.
+            Notice::Left(user) if self.is_own(user) => {}
+            Notice::Left(user) => self.keyring.leave(user),
+        }
+    }
+
+    fn reply(&mut self, reply: Reply) {
+        match reply {
+            Reply::LoggedIn(user) => self.logged_in(user),
+            Reply::LoginFailed | Reply::LoginUsage | Reply::TooManyAttempts { .. } => {
+                self.fail(|asked| matches!(asked, Asked::Login(_)));
+            }
+            Reply::NoSuchRoom(room) => {
+                let is_it =
+                    |asked: &Asked| matches!(asked, Asked::Join(asked) if is_same(asked, asked.as_str(), &room));
+                self.fail(is_it);
+            }
+            Reply::IncorrectRoomPassword | Reply::JoinUsage => self.fail(|asked| matches!(asked, Asked::Join(_))),
+            Reply::JoinUsageBare => self.fail(|asked| matches!(asked, Asked::Join(room) if room.as_str().is_empty())),
+            Reply::LoginFirst => self.fail(|asked| matches!(asked, Asked::Join(_) | Asked::Listed)),
+            Reply::JoinFirst if !self.requests.hold_lines() => self.place.room = None,
+            _ => {}
+        }
+    }
+
+    fn logged_in(&mut self, user: UserName) {
+        let typed = |asked: &Asked| matches!(asked, Asked::Login(name) if is_shown(name, &user));
+        let mut settled = self.requests.settle(typed);
+        let name = match settled.pop() {
+            Some(Request { asked: Asked::Login(name), .. }) => name, // as typed: the reply is sanitized
+            _ => user,
+        };
+        self.presume(settled);
+        self.place = Place { nick: Some(name), room: None };
+        self.login_failed = false;
+    }
+
+    /// What came before an answer and has none is done; so is what was answered with success.
+    fn presume(&mut self, settled: Vec<Request>) {
+        for request in settled {
+            if let (Asked::Join(room), None) = (request.asked, request.presumed) {
+                self.enter(room);
+            }
+        }
+    }
+
+    fn fail(&mut self, answered: impl Fn(&Asked) -> bool) {
+        let mut settled = self.requests.settle(answered);
+        let failed = settled.pop();
+        self.presume(settled);
+        let Some(failed) = failed else { return };
+        match failed.asked {
+            Asked::Login(_) => self.login_failed = true,
+            Asked::Join(_) => self.join_failed = true,
+            _ => return,
+        }
+        if let Some(before) = failed.presumed {
+            self.place = before;
+        }
+    }
+
+    pub(super) fn enter(&mut self, room: RoomName) {
+        if self.place.room.as_ref() != Some(&room) {
+            self.keyring.change_room();
+        }
+        self.place.room = Some(room);
+        self.told_lonely = false;
+    }
+
+    fn is_own(&self, user: &UserName) -> bool {
+        self.place.nick.as_ref().is_some_and(|nick| is_shown(nick, user))
+    }
+}
+
+/// Whether a name that the server shows, sanitized perhaps, is this one.
+fn is_shown(name: &UserName, shown: &UserName) -> bool {
+    name == shown || name.to_string() == shown.as_str()
+}
+
+fn is_same(name: &RoomName, stored: &str, shown: &RoomName) -> bool {
+    stored == shown.as_str() || name.to_string() == shown.as_str()
+}
+
+/// The name in front of a message, if there is one: one word and a colon.
+fn author(text: &str) -> Option<&str> {
+    let (author, _) = text.split_once(": ")?;
+    legacy::words(author).eq([author]).then_some(author)
+}
