@@ -82,6 +82,12 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
 fn chat(options: &Options, terminal: &Terminal) -> Result<(), Failure> {
     let roots = connect::roots(options.ca.as_deref())?;
     let identity = Identity::open(options.identity.as_deref())?;
+    if identity.is_new {
+        let folder = identity.folder.display();
+        screen::say_plainly(&format!(
+            "A new key pair is in {folder}. Without it, nothing that is sent to you can be read."
+        ));
+    }
     let keys = KeyFile::in_folder(&identity.folder);
     let address = options.server.to_string();
     let mut known = keys.load()?;
@@ -132,12 +138,6 @@ fn open_screen() -> Result<(Screen, Option<LineEditor>), Failure> {
 
 fn greet(screen: &mut Screen, identity: &Identity, why: &str, is_new_server: bool) -> std::io::Result<()> {
     let in_terminal = matches!(screen, Screen::Terminal(_));
-    if identity.is_new {
-        screen.say(&format!(
-            "A new key pair is in {}. Keep it: nothing sent to you can be read without.",
-            identity.folder.display()
-        ))?;
-    }
     if in_terminal || is_new_server {
         screen.say(why)?;
     }

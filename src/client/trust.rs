@@ -59,7 +59,7 @@ pub fn judge(case: &Case<'_>) -> Verdict {
             why: format!(
                 "{address} is new, and no authority vouches for it ({}). Its key is trusted from this first use on: {shown}. \
                  Ask whoever runs the server whether it is the right one.",
-                Text::sanitize(reason)
+                reason_of(reason)
             ),
         },
     }
@@ -83,7 +83,7 @@ fn changed(case: &Case<'_>, server: &Server) -> String {
     let Case { address, shown, authority, .. } = case;
     let before = match (server.by, authority) {
         (Vouched::Authority, Err(reason)) => {
-            format!("an authority vouched for it before and does not now ({})", Text::sanitize(reason))
+            format!("an authority vouched for it before and does not now ({})", reason_of(reason))
         }
         _ => "its key was pinned".to_owned(),
     };
@@ -93,6 +93,11 @@ fn changed(case: &Case<'_>, server: &Server) -> String {
          if the new key is right, start once with\n  --accept-server-key {shown}",
         server.key
     )
+}
+
+/// Why no authority vouches. It may quote names from the certificate.
+fn reason_of(error: &str) -> Text {
+    Text::sanitize(error.strip_prefix("invalid peer certificate: ").unwrap_or(error))
 }
 
 #[cfg(test)]
