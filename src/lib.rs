@@ -29,5 +29,5 @@ pub mod crypto;
 pub mod names;
 pub mod protocol;
 //pub mod server;
-//pub mod store;
+pub mod store;
 //pub mod tls;
