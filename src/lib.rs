@@ -24,7 +24,7 @@
 //! threads, channels, clocks or rustls in them. Time comes in as an argument.
 
 pub mod chat;
-//pub mod client;
+pub mod client;
 pub mod crypto;
 pub mod names;
 pub mod protocol;

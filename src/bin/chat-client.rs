@@ -1,2 +1,7 @@
-//! x
-fn main() {}
+//! The chat client; see [`secure_chat::client`].
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    secure_chat::client::run(std::env::args_os())
+}

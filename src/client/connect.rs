@@ -1,0 +1,185 @@
+//! The way to the server: name, TCP, TLS, trust.
+
+use std::fs::File;
+use std::io::{self, BufReader};
+use std::net::{TcpStream, ToSocketAddrs};
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use rustls::pki_types::ServerName;
+use rustls::{ClientConnection, RootCertStore};
+use socket2::{SockRef, TcpKeepalive};
+
+use crate::client::failure::Failure;
+use crate::client::known_keys::Server;
+use crate::client::options::Address;
+use crate::client::trust::{self, Case, Verdict};
+use crate::crypto::Fingerprint;
+use crate::names::Text;
+use crate::tls::{Evidence, Roots, Stream, client_config};
+
+/// How long each of connecting and of the TLS handshake may take.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// How long the server may take nothing while there is something to send.
+const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// From when on a silent connection is tested: a network that is gone says nothing.
+const KEEP_ALIVE: Duration = Duration::from_secs(60);
+
+/// What decides about trust, besides what the server shows.
+#[derive(Debug, Clone)]
+pub struct Expectation {
+    /// What `known_keys` holds.
+    pub known: Option<Server>,
+    /// The key named with `--accept-server-key`.
+    pub accepted: Option<Fingerprint>,
+}
+
+/// A connection to a server that is trusted.
+pub struct Connected {
+    /// The connection.
+    pub stream: Stream,
+    /// The fingerprint of the server's key.
+    pub key: Fingerprint,
+    /// What is to be remembered about it.
+    pub record: Option<Server>,
+    /// Why it is trusted, in a sentence.
+    pub why: String,
+}
+
+/// Connects, and lets `expectation` decide within the handshake, before anything is said.
+///
+/// # Errors
+/// [`Failure`] says what went wrong on the way, and what to do.
+pub fn connect(address: &Address, roots: Roots, expectation: Expectation) -> Result<Connected, Failure> {
+    let name = ServerName::try_from(address.host.clone())
+        .map_err(|_| Failure::usage(format!("{} is not the name of a host.", address.host)))?;
+    let socket = reach(address)?;
+    let decision: Arc<Mutex<Option<(Fingerprint, Verdict)>>> = Arc::default();
+    let judge = {
+        let (decision, address) = (Arc::clone(&decision), address.to_string());
+        Box::new(move |evidence: &Evidence| {
+            let (shown, verdict) = decide(&address, &expectation, evidence);
+            let refused = if let Verdict::Untrusted(why) = &verdict { Err(why.clone()) } else { Ok(()) };
+            *decision.lock().unwrap_or_else(PoisonError::into_inner) = Some((shown, verdict));
+            refused
+        })
+    };
+    let config = client_config(roots, judge).map_err(Failure::unexpected)?;
+    let mut tls = ClientConnection::new(config, name).map_err(Failure::unexpected)?;
+    let shaken = shake_hands(address, &socket, &mut tls);
+    let decision = decision.lock().unwrap_or_else(PoisonError::into_inner).take();
+    match (shaken, decision) {
+        (_, Some((_, Verdict::Untrusted(why)))) => Err(Failure::untrusted(why)),
+        (Err(failure), _) => Err(failure),
+        (Ok(()), Some((key, Verdict::Trusted { record, why }))) => {
+            prepare(&socket).map_err(Failure::network)?;
+            Ok(Connected { stream: Stream::new(socket, tls.into()), key, record, why })
+        }
+        (Ok(()), None) => Err(Failure::unexpected("The server's key was not looked at.")),
+    }
+}
+
+fn decide(address: &str, expectation: &Expectation, evidence: &Evidence) -> (Fingerprint, Verdict) {
+    let shown = Fingerprint::of(&evidence.spki);
+    let Expectation { known, accepted } = *expectation;
+    let verdict = trust::judge(&Case { address, known, accepted, shown, authority: &evidence.authority });
+    (shown, verdict)
+}
+
+fn reach(address: &Address) -> Result<TcpStream, Failure> {
+    let found = (address.host.as_str(), address.port).to_socket_addrs().map_err(|error| {
+        Failure::network(format!(
+            "{} cannot be found: {error}. Is the name right, and the network there?",
+            address.host
+        ))
+    })?;
+    let mut last = None;
+    for candidate in found {
+        match TcpStream::connect_timeout(&candidate, PATIENCE) {
+            Ok(socket) => return Ok(socket),
+            Err(error) => last = Some(error),
+        }
+    }
+    let why = match last {
+        Some(error) if error.kind() == io::ErrorKind::ConnectionRefused => "nothing listens there".to_owned(),
+        Some(error) => error.to_string(),
+        None => "the name has no address".to_owned(),
+    };
+    Err(Failure::network(format!("{address} cannot be reached: {why}. Does the server run, and is the port right?")))
+}
+
+fn shake_hands(address: &Address, socket: &TcpStream, tls: &mut ClientConnection) -> Result<(), Failure> {
+    let lost = |error: io::Error| match error.kind() {
+        io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => {
+            Failure::network(format!("{address} does not answer. Is it a chat server?"))
+        }
+        _ => Failure::network(format!("{address} ended the TLS handshake ({error}). Is it a chat server?")),
+    };
+    let end = Instant::now() + PATIENCE;
+    loop {
+        let left = end.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return Err(lost(io::ErrorKind::TimedOut.into()));
+        }
+        if tls.wants_write() {
+            socket.set_write_timeout(Some(left)).map_err(lost)?;
+            tls.write_tls(&mut &*socket).map_err(lost)?;
+        } else if tls.is_handshaking() {
+            socket.set_read_timeout(Some(left)).map_err(lost)?;
+            match tls.read_tls(&mut &*socket) {
+                Ok(0) => return Err(lost(io::ErrorKind::UnexpectedEof.into())),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                read => drop(read.map_err(lost)?),
+            }
+            tls.process_new_packets().map_err(|error| {
+                let _ = tls.write_tls(&mut &*socket); // the alert, if it can still be sent
+                refused(address, &error)
+            })?;
+        } else {
+            return Ok(());
+        }
+    }
+}
+
+fn refused(address: &Address, error: &rustls::Error) -> Failure {
+    match error {
+        rustls::Error::InvalidMessage(_) => {
+            Failure::network(format!("{address} does not speak TLS. Is it a chat server, and the port right?"))
+        }
+        // The error may quote names from the certificate.
+        error => Failure::network(format!(
+            "The TLS handshake with {address} failed: {}.",
+            Text::sanitize(&error.to_string())
+        )),
+    }
+}
+
+/// From now on reads wait as long as it takes.
+fn prepare(socket: &TcpStream) -> io::Result<()> {
+    socket.set_read_timeout(None)?;
+    socket.set_write_timeout(Some(WRITE_TIMEOUT))?;
+    socket.set_nodelay(true)?;
+    SockRef::from(socket).set_tcp_keepalive(&TcpKeepalive::new().with_time(KEEP_ALIVE))
+}
+
+/// The system's roots, less those that are no good, and the certificates of `--ca`.
+///
+/// # Errors
+/// When the file cannot be read or holds no certificate.
+pub fn roots(ca: Option<&Path>) -> Result<Roots, Failure> {
+    let mut authorities = RootCertStore::empty();
+    authorities.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+    let Some(path) = ca else { return Ok(Roots { authorities, exact: Vec::new() }) };
+    let unusable = |why: &dyn std::fmt::Display| Failure::usage(format!("{}: {why}", path.display()));
+    let file = File::open(path).map_err(|error| unusable(&error))?;
+    let exact: Vec<_> =
+        rustls_pemfile::certs(&mut BufReader::new(file)).collect::<Result<_, _>>().map_err(|error| unusable(&error))?;
+    if exact.is_empty() {
+        return Err(unusable(&"it holds no certificate in PEM"));
+    }
+    authorities.add_parsable_certificates(exact.iter().cloned());
+    Ok(Roots { authorities, exact })
+}

@@ -1,0 +1,507 @@
+//! The client as a state machine: what is typed and what the server says goes in, what is to be sent, shown and
+//! remembered comes out. Time is an argument.
+//!
+//! Typed lines go through one queue, so that a chat line never goes out ahead of the answer to the `/join` before it, and no
+//! command ahead of a chat line before it. Name and room follow the server's answers, not what was typed.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use crate::client::keyring::{Keyring, Seen};
+use crate::client::packages::{self, Draft, Reader};
+use crate::client::requests::{Asked, Place, Request, Requests};
+use crate::client::typed::{HELP, Typed};
+use crate::crypto::{Fingerprint, KeyError, PrivateKey, envelope};
+use crate::names::{RoomName, Text, UserName};
+use crate::protocol::legacy::{self, FromServer, MAX_OUTBOUND};
+use crate::protocol::{KeyAnnouncement, Notice, Package, Reply, ServerMessage};
+
+/// How long lines wait, after the notice of an own join, for the keys of those who see it: a Python server replays none.
+const KEYS_AT_MOST: Duration = Duration::from_millis(400);
+
+/// How long no key may have come for the keys to be complete.
+const KEYS_QUIET: Duration = Duration::from_millis(100);
+
+/// The own key is announced again for newcomers no more often than this: when a hundred come at once, once is enough.
+const ANNOUNCE_PAUSE: Duration = Duration::from_millis(50);
+
+/// Most lines that wait; beyond it [`Machine::wants_lines`] is false.
+const MOST_LINES: usize = 1000;
+
+/// The time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Now {
+    /// Since the start of the client; never goes back.
+    pub elapsed: Duration,
+    /// Seconds since 1970.
+    pub unix: u64,
+}
+
+/// What happened.
+#[derive(Debug)]
+pub enum Input {
+    /// A line was typed.
+    Line(String),
+    /// No line will follow.
+    EndOfLines,
+    /// The server said something.
+    Server(FromServer),
+    /// The server said something that was too long to be kept.
+    TooLong,
+    /// The time of [`Machine::deadline`] has come.
+    Tick,
+}
+
+/// What is to be done.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Output {
+    /// One message for the server.
+    Send(Vec<u8>),
+    /// Nothing will be sent any more.
+    Close,
+    /// A user's key is to be remembered.
+    Pin {
+        /// Whose key it is.
+        user: UserName,
+        /// Its fingerprint.
+        key: Fingerprint,
+        /// Whether it takes the place of another.
+        replaces: bool,
+    },
+    /// A message of another: `name: text`.
+    Message(Text),
+    /// What the server says.
+    Server(Text),
+    /// The client's own words.
+    Say(String),
+}
+
+enum Queued {
+    Command(String),
+    Chat(String),
+}
+
+/// The wait for keys after an own join.
+struct Settling {
+    since: Duration,
+    asked: Duration,
+}
+
+/// The client.
+pub struct Machine {
+    private: PrivateKey,
+    own: Reader,
+    keyring: Keyring,
+    place: Place,
+    requests: Requests,
+    queue: VecDeque<Queued>,
+    settling: Option<Settling>,
+    /// When another's key came last.
+    key_came: Option<Duration>,
+    announced: Option<Duration>,
+    announce_at: Option<Duration>,
+    login_failed: bool,
+    join_failed: bool,
+    told_lonely: bool,
+    told_other_device: bool,
+    ending: bool,
+    closed: bool,
+}
+
+impl Machine {
+    /// A client that has just connected.
+    ///
+    /// # Errors
+    /// [`KeyError::Library`] when the library cannot wrap with the own key.
+    pub fn new(private: PrivateKey, keyring: Keyring) -> Result<Self, KeyError> {
+        Ok(Self {
+            own: Reader::new(private.public().clone())?,
+            private,
+            keyring,
+            place: Place::default(),
+            requests: Requests::default(),
+            queue: VecDeque::new(),
+            settling: None,
+            key_came: None,
+            announced: None,
+            announce_at: None,
+            login_failed: false,
+            join_failed: false,
+            told_lonely: false,
+            told_other_device: false,
+            ending: false,
+            closed: false,
+        })
+    }
+
+    /// When it wants [`Input::Tick`], since the start.
+    pub fn deadline(&self) -> Option<Duration> {
+        if self.closed {
+            return None;
+        }
+        let settled = if self.queue.is_empty() { None } else { self.keys_complete_at() };
+        [self.requests.next_expiry(), settled, self.announce_at].into_iter().flatten().min()
+    }
+
+    /// Whether there is room for more lines.
+    pub fn wants_lines(&self) -> bool {
+        self.queue.len() < MOST_LINES && !self.ending
+    }
+
+    /// Takes what happened; adds to `out` what is to be done, in order.
+    pub fn handle(&mut self, now: Now, input: Input, out: &mut Vec<Output>) {
+        match input {
+            Input::Line(line) if !self.ending => self.take_line(&line, out),
+            Input::Line(_) | Input::Tick => {}
+            Input::EndOfLines => self.ending = true,
+            Input::Server(message) => self.hear(now, message, out),
+            Input::TooLong => out.push(Output::Say("A message came that was too long, and was dropped.".into())),
+        }
+        self.expire(now, out);
+        self.advance(now, out);
+    }
+
+    fn take_line(&mut self, line: &str, out: &mut Vec<Output>) {
+        match Typed::parse(line) {
+            Typed::Nothing => {}
+            Typed::Quit => self.ending = true,
+            Typed::Help => out.extend(HELP.iter().map(|&words| Output::Say(words.into()))),
+            Typed::Accept(name) => self.accept(&name, out),
+            Typed::Command(line) if legacy::encode_command(&line).len() > MAX_OUTBOUND => {
+                out.push(Output::Say(format!("Not sent: a command has at most {MAX_OUTBOUND} bytes.")));
+            }
+            Typed::Command(line) => self.queue.push_back(Queued::Command(line)),
+            Typed::Chat(text) => self.queue.push_back(Queued::Chat(text)),
+        }
+    }
+
+    fn accept(&mut self, name: &str, out: &mut Vec<Output>) {
+        if name.is_empty() {
+            return out.push(Output::Say("Usage: /accept NAME".into()));
+        }
+        match self.keyring.accept(name) {
+            Some((user, key)) => {
+                out.push(Output::Say(format!("The key {key} of {user} is accepted.")));
+                out.push(Output::Pin { user, key, replaces: true });
+            }
+            None => out.push(Output::Say(format!("{} has shown no other key.", Text::sanitize(name)))),
+        }
+    }
+
+    /// Sends what may be sent, in the order in which it was typed.
+    fn advance(&mut self, now: Now, out: &mut Vec<Output>) {
+        while let Some(first) = self.queue.front() {
+            let is_chat = matches!(first, Queued::Chat(_));
+            if is_chat && (self.requests.hold_lines() || self.is_settling(now.elapsed)) {
+                break;
+            }
+            if is_chat && (self.login_failed || self.join_failed) {
+                self.drop_lines(out);
+                continue;
+            }
+            match self.queue.pop_front() {
+                Some(Queued::Command(line)) => self.command(now, line, out),
+                Some(Queued::Chat(text)) => self.chat(now, &text, out),
+                None => {}
+            }
+        }
+        if !self.requests.hold_lines() {
+            // Whoever types on has seen the answer.
+            (self.login_failed, self.join_failed) = (false, false);
+        }
+        if self.announce_at.is_some_and(|at| at <= now.elapsed) {
+            self.announce(now, out);
+        }
+        if self.ending && !self.closed && self.queue.is_empty() && !self.requests.awaited() {
+            self.closed = true;
+            out.push(Output::Close);
+        }
+    }
+
+    /// Lines that were meant for a room that could not be joined go to no other.
+    fn drop_lines(&mut self, out: &mut Vec<Output>) {
+        let mut dropped = 0;
+        while self.queue.pop_front_if(|queued| matches!(queued, Queued::Chat(_))).is_some() {
+            dropped += 1;
+        }
+        let command = if self.join_failed { "/join" } else { "/login" };
+        let lines = if dropped == 1 { "1 line was" } else { &format!("{dropped} lines were") };
+        out.push(Output::Say(format!("{lines} not sent, because the {command} before failed.")));
+        (self.login_failed, self.join_failed) = (false, false);
+    }
+
+    fn command(&mut self, now: Now, line: String, out: &mut Vec<Output>) {
+        let words: Vec<&str> = legacy::words(&line).collect();
+        let word = words.first().map(|word| word.to_lowercase()).unwrap_or_default();
+        let first = words.get(1).copied();
+        let asked = match word.as_str() {
+            "/login" => Asked::Login(UserName::new(first.unwrap_or_default())),
+            "/join" => Asked::Join(RoomName::new(first.unwrap_or_default())),
+            "/create" | "/list" => Asked::Listed,
+            _ => Asked::Other,
+        };
+        let announces = match asked {
+            Asked::Login(_) => words.len() >= 3,
+            Asked::Join(_) => words.len() >= 2,
+            _ => false,
+        };
+        out.push(Output::Send(legacy::encode_command(&line)));
+        self.requests.push(asked, now.elapsed);
+        if announces {
+            self.announce(now, out);
+        }
+    }
+
+    /// Announces the own key, under the name that a login under way asks for if there is one.
+    fn announce(&mut self, now: Now, out: &mut Vec<Output>) {
+        self.announce_at = None;
+        let Some(user) = self.requests.name_asked_for().or(self.place.nick.as_ref()) else { return };
+        let key = KeyAnnouncement { user: user.clone(), pem: self.private.public().pem().clone() };
+        out.push(Output::Send(legacy::encode_key(&key)));
+        self.announced = Some(now.elapsed);
+    }
+
+    /// Somebody came who may not have the own key: soon, and once for all who come meanwhile.
+    fn announce_soon(&mut self, now: Now) {
+        if !self.closed && self.announce_at.is_none() {
+            let earliest = self.announced.map_or(now.elapsed, |last| last + ANNOUNCE_PAUSE);
+            self.announce_at = Some(earliest.max(now.elapsed));
+        }
+    }
+
+    fn chat(&mut self, now: Now, text: &str, out: &mut Vec<Output>) {
+        let (nick, room) = match (&self.place.nick, &self.place.room) {
+            (Some(nick), Some(room)) => (nick, room),
+            (None, _) => return out.push(Output::Say("Not sent: /login first.".into())),
+            (_, None) => return out.push(Output::Say("Not sent: /join a room first.".into())),
+        };
+        let others = self.keyring.readers(nick);
+        let draft = Draft { room, author: nick, own: &self.own, text, unix: now.unix };
+        let packed = match packages::pack(&draft, &others) {
+            Ok(packed) => packed,
+            Err(why) => return out.push(Output::Say(format!("Not sent: {why}."))),
+        };
+        for user in &packed.unreached {
+            out.push(Output::Say(format!("Not sent to {user}: the names leave no room for a text.")));
+        }
+        if packed.packages.is_empty() {
+            return out.push(Output::Say("Not sent: nobody can be reached.".into()));
+        }
+        if others.is_empty() && !std::mem::replace(&mut self.told_lonely, true) {
+            out.push(Output::Say(format!("Nobody else's key is known in {room}, so nobody else can read you yet.")));
+        }
+        out.extend(packed.packages.into_iter().map(Output::Send));
+    }
+
+    fn hear(&mut self, now: Now, message: FromServer, out: &mut Vec<Output>) {
+        let message = match message {
+            FromServer::Known(message) => message,
+            FromServer::Text(text) => {
+                let settled = self.requests.settle_other(self.is_god());
+                self.presume(settled);
+                return out.push(Output::Server(text));
+            }
+        };
+        out.extend(legacy::text_of(&message).map(Output::Server));
+        match message {
+            ServerMessage::Chat(package) => self.open(&package, out),
+            ServerMessage::Key(key) => self.learn(now, &key, out),
+            ServerMessage::Notice(notice) => self.notice(now, &notice),
+            ServerMessage::Reply(reply) => self.reply(reply),
+        }
+    }
+
+    fn open(&mut self, package: &Package, out: &mut Vec<Output>) {
+        let nick = self.place.nick.as_ref();
+        let Some(entry) = nick.and_then(|nick| package.encrypted_keys.get(nick.as_str())) else {
+            return; // other readers' part of the message, or from somebody who does not have the own key
+        };
+        let Some(text) = envelope::open(&package.encrypted_message, entry, &self.private) else {
+            let words =
+                "A message came that your key does not open: it is damaged, or sealed for another key of yours.";
+            return out.push(Output::Say(words.into()));
+        };
+        match author(&text) {
+            Some(author) => {
+                self.keyring.come(&UserName::new(author)); // who speaks here is here
+                out.push(Output::Message(Text::sanitize(&text)));
+            }
+            // Without a name in front it could pass for a notice, or for words of the client's own.
+            None => out.push(Output::Message(Text::sanitize(&format!("?: {}", text.as_str())))),
+        }
+    }
+
+    fn learn(&mut self, now: Now, key: &KeyAnnouncement, out: &mut Vec<Output>) {
+        let user = &key.user;
+        if self.is_own(user) {
+            if !self.told_other_device && **self.private.public().pem() != *key.pem {
+                self.told_other_device = true;
+                let words = format!("Another device announces another key for your name, {user}. It is ignored.");
+                out.push(Output::Say(words));
+            }
+            return;
+        }
+        self.key_came = Some(now.elapsed);
+        match self.keyring.see(user, &key.pem) {
+            Seen::Known => {}
+            Seen::First(key) => out.push(Output::Pin { user: user.clone(), key, replaces: false }),
+            Seen::Changed { pinned, shown } => out.extend(
+                [
+                    format!("WARNING: the key of {user} is not the one that was seen before!"),
+                    format!("  before: {pinned}"),
+                    format!("  now:    {shown}"),
+                    format!("  Nothing is encrypted to the new key. If {user} confirms it: /accept {user}"),
+                ]
+                .map(Output::Say),
+            ),
+            Seen::Refused(why) => out.push(Output::Say(format!("A key for {user} is not used: {why}."))),
+            Seen::Full => out.push(Output::Say("Too many keys were announced. Further ones are ignored.".into())),
+        }
+    }
+
+    fn notice(&mut self, now: Now, notice: &Notice) {
+        match notice {
+            Notice::Joined(user) if self.is_own(user) => {
+                let settled = self.requests.settle(|asked| matches!(asked, Asked::Join(_)));
+                let asked = settled.last().map(|request| request.sent);
+                self.presume(settled);
+                if let Some(asked) = asked {
+                    self.settling = Some(Settling { since: now.elapsed, asked });
+                    self.join_failed = false;
+                }
+            }
+            Notice::Joined(user) => {
+                self.keyring.come(user);
+                self.announce_soon(now);
+            }
+            // An own second session may go; this one is still here.
+            Notice::Left(user) if self.is_own(user) => {}
+            Notice::Left(user) => self.keyring.leave(user),
+        }
+    }
+
+    fn reply(&mut self, reply: Reply) {
+        match reply {
+            Reply::LoggedIn(user) => self.logged_in(user),
+            Reply::LoginFailed | Reply::LoginUsage | Reply::TooManyAttempts { .. } => {
+                self.fail(|asked| matches!(asked, Asked::Login(_)));
+            }
+            Reply::NoSuchRoom(room) => {
+                let is_it =
+                    |asked: &Asked| matches!(asked, Asked::Join(asked) if is_same(asked, asked.as_str(), &room));
+                self.fail(is_it);
+            }
+            Reply::IncorrectRoomPassword | Reply::JoinUsage => self.fail(|asked| matches!(asked, Asked::Join(_))),
+            Reply::JoinUsageBare => self.fail(|asked| matches!(asked, Asked::Join(room) if room.as_str().is_empty())),
+            Reply::LoginFirst => self.fail(|asked| matches!(asked, Asked::Join(_) | Asked::Listed)),
+            Reply::JoinFirst if !self.requests.hold_lines() => self.place.room = None,
+            _ => {}
+        }
+    }
+
+    fn logged_in(&mut self, user: UserName) {
+        let typed = |asked: &Asked| matches!(asked, Asked::Login(name) if is_shown(name, &user));
+        let mut settled = self.requests.settle(typed);
+        let name = match settled.pop() {
+            Some(Request { asked: Asked::Login(name), .. }) => name, // as typed: the reply is sanitized
+            _ => user,
+        };
+        self.presume(settled);
+        self.place = Place { nick: Some(name), room: None };
+        self.login_failed = false;
+    }
+
+    /// What came before an answer and has none is done; so is what was answered with success.
+    fn presume(&mut self, settled: Vec<Request>) {
+        for request in settled {
+            if let (Asked::Join(room), None) = (request.asked, request.presumed) {
+                self.enter(room);
+            }
+        }
+    }
+
+    fn fail(&mut self, answered: impl Fn(&Asked) -> bool) {
+        let mut settled = self.requests.settle(answered);
+        let failed = settled.pop();
+        self.presume(settled);
+        let Some(failed) = failed else { return };
+        match failed.asked {
+            Asked::Login(_) => self.login_failed = true,
+            Asked::Join(_) => self.join_failed = true,
+            _ => return,
+        }
+        if let Some(before) = failed.presumed {
+            self.place = before;
+        }
+    }
+
+    fn enter(&mut self, room: RoomName) {
+        if self.place.room.as_ref() != Some(&room) {
+            self.keyring.change_room();
+        }
+        self.place.room = Some(room);
+        self.told_lonely = false;
+    }
+
+    /// Goes on where an answer takes too long. God's `/join` has none.
+    fn expire(&mut self, now: Now, out: &mut Vec<Output>) {
+        while let Some(asked) = self.requests.expire(now.elapsed, &self.place) {
+            let late = match asked {
+                Asked::Login(name) => {
+                    let words = format!("/login {name}");
+                    self.place = Place { nick: Some(name), room: None };
+                    words
+                }
+                Asked::Join(room) => {
+                    let words = format!("/join {room}");
+                    self.enter(room);
+                    if self.is_god() {
+                        continue;
+                    }
+                    words
+                }
+                Asked::Listed | Asked::Other => continue,
+            };
+            out.push(Output::Say(format!("The server has not answered {late} yet. Going on as if it had.")));
+        }
+    }
+
+    fn is_settling(&mut self, now: Duration) -> bool {
+        let waits = self.keys_complete_at().is_some_and(|at| now < at);
+        if !waits {
+            self.settling = None;
+        }
+        waits
+    }
+
+    /// When the keys of those in the room that was just joined will have come.
+    fn keys_complete_at(&self) -> Option<Duration> {
+        let Settling { since, asked } = self.settling.as_ref()?;
+        let latest = *since + KEYS_AT_MOST;
+        let quiet = self.key_came.filter(|came| came >= asked).map(|came| came.max(*since) + KEYS_QUIET);
+        Some(quiet.map_or(latest, |quiet| quiet.min(latest)))
+    }
+
+    fn is_own(&self, user: &UserName) -> bool {
+        self.place.nick.as_ref().is_some_and(|nick| is_shown(nick, user))
+    }
+
+    fn is_god(&self) -> bool {
+        self.place.nick.as_ref().is_some_and(UserName::is_god)
+    }
+}
+
+/// Whether a name that the server shows, sanitized perhaps, is this one.
+fn is_shown(name: &UserName, shown: &UserName) -> bool {
+    name == shown || name.to_string() == shown.as_str()
+}
+
+fn is_same(name: &RoomName, stored: &str, shown: &RoomName) -> bool {
+    stored == shown.as_str() || name.to_string() == shown.as_str()
+}
+
+/// The name in front of a message, if there is one: one word and a colon.
+fn author(text: &str) -> Option<&str> {
+    let (author, _) = text.split_once(": ")?;
+    legacy::words(author).eq([author]).then_some(author)
+}

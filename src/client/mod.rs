@@ -1,0 +1,173 @@
+//! The chat client: threads, screen, files, and the state machine that decides everything.
+//!
+//! ```text
+//! reader ──messages (64)──▶┐
+//! input ──lines───────────▶┤ main: select! → machine → print | queue, flush ──full socket──▶ drain
+//! signals ────────────────▶┘
+//! ```
+//! The input thread may be waiting for a line when the program ends, and the reader for the server; nothing depends on them, so
+//! they end with the process. The lines' channel has no bound in a terminal, where a person's speed bounds it (see
+//! [`input::LineEditor::read`]), and holds 64 where stdin is a file or a pipe, which then waits.
+//!
+//! [`machine`], [`keyring`], [`packages`], [`known_keys`], [`requests`], [`trust`] and [`typed`] are pure.
+
+pub mod connect;
+pub mod failure;
+pub mod identity;
+pub mod input;
+pub mod key_file;
+pub mod keyring;
+pub mod known_keys;
+pub mod machine;
+pub mod options;
+pub mod packages;
+pub mod requests;
+pub mod screen;
+pub mod session;
+pub mod terminal;
+pub mod trust;
+pub mod typed;
+
+use std::ffi::OsString;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::thread;
+use std::time::Duration;
+
+use clap::Parser;
+use crossbeam_channel::{Receiver, bounded, unbounded};
+
+use connect::{Connected, Expectation};
+use failure::{Exit, Failure};
+use identity::Identity;
+use input::LineEditor;
+use key_file::KeyFile;
+use keyring::Keyring;
+use known_keys::Change;
+use machine::Machine;
+use options::Options;
+use screen::Screen;
+use session::{Events, Session};
+use terminal::Terminal;
+
+/// Messages and lines that wait for main; beyond it, reading waits.
+const WAITING: usize = 64;
+
+/// How long main may take to end after a signal; it may be stuck in a terminal or a pipe that nobody reads.
+const SIGNAL_GRACE: Duration = Duration::from_secs(2);
+
+/// Runs the client with the command line `args`; the exit codes are those of [`Exit`].
+pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let options = match Options::try_parse_from(args) {
+        Ok(options) => options,
+        Err(help) => {
+            let _ = help.print(); // to stdout or stderr; without them there is nobody to tell
+            return if help.use_stderr() { ExitCode::from(Exit::Usage as u8) } else { ExitCode::SUCCESS };
+        }
+    };
+    let terminal = Terminal::save();
+    let ended = chat(&options, &terminal);
+    terminal.restore();
+    let code = match ended {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            screen::say_plainly(&failure.words);
+            ExitCode::from(failure.exit as u8)
+        }
+    };
+    terminal.restore();
+    code
+}
+
+fn chat(options: &Options, terminal: &Terminal) -> Result<(), Failure> {
+    let roots = connect::roots(options.ca.as_deref())?;
+    let identity = Identity::open(options.identity.as_deref())?;
+    let keys = KeyFile::in_folder(&identity.folder);
+    let address = options.server.to_string();
+    let mut known = keys.load()?;
+    let expectation = Expectation { known: known.server(&address), accepted: options.accept_server_key };
+    let Connected { stream, key, record, why } = connect::connect(&options.server, roots, expectation)?;
+    let is_new = record.is_some();
+    if let Some(server) = record {
+        known = keys.remember(&[Change::Server { address, server }])?; // before anything is sent
+    }
+
+    let stream = Arc::new(stream);
+    let (mut screen, editor) = open_screen()?;
+    greet(&mut screen, &identity, &why, is_new).map_err(Failure::usage)?;
+    let machine = Machine::new(identity.key, Keyring::new(known.users_of(key))).map_err(Failure::unexpected)?;
+
+    let (to_main, wire) = bounded(WAITING);
+    let reading = Arc::clone(&stream);
+    spawn("reader", move || session::read_server(&reading, &to_main))?;
+    let typing = match editor {
+        Some(editor) => {
+            let (to_main, typing) = unbounded();
+            let terminal = terminal.clone();
+            spawn("input", move || editor.read(&terminal, &to_main))?;
+            typing
+        }
+        None => {
+            let (to_main, typing) = bounded(WAITING);
+            spawn("input", move || input::read_plain(&to_main))?;
+            typing
+        }
+    };
+    let events = Events { typing, wire, signals: watch_signals(terminal)? };
+    Session::new(stream, machine, screen, keys, key).run(events)
+}
+
+fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> Result<(), Failure> {
+    thread::Builder::new().name(name.into()).spawn(work).map(drop).map_err(Failure::unexpected)
+}
+
+fn open_screen() -> Result<(Screen, Option<LineEditor>), Failure> {
+    if !terminal::is_usable() {
+        return Ok((Screen::Plain, None));
+    }
+    let mut editor = LineEditor::new().map_err(Failure::unexpected)?;
+    let printer = editor.printer().map_err(Failure::unexpected)?;
+    Ok((Screen::Terminal(printer), Some(editor)))
+}
+
+fn greet(screen: &mut Screen, identity: &Identity, why: &str, is_new_server: bool) -> std::io::Result<()> {
+    let in_terminal = matches!(screen, Screen::Terminal(_));
+    if identity.is_new {
+        screen.say(&format!(
+            "A new key pair is in {}. Keep it: nothing sent to you can be read without.",
+            identity.folder.display()
+        ))?;
+    }
+    if in_terminal || is_new_server {
+        screen.say(why)?;
+    }
+    if in_terminal {
+        screen.say(&format!("Your own key: {}.", identity.key.public().fingerprint()))?;
+        typed::HELP.iter().try_for_each(|words| screen.say(words))?;
+    }
+    Ok(())
+}
+
+/// Tells main of the first signal that ends programs, and ends this one when main does not.
+#[cfg(unix)]
+fn watch_signals(terminal: &Terminal) -> Result<Receiver<()>, Failure> {
+    use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+    let mut signals = signal_hook::iterator::Signals::new([SIGINT, SIGTERM, SIGHUP]).map_err(Failure::unexpected)?;
+    let (to_main, events) = bounded(1);
+    let terminal = terminal.clone();
+    spawn("signals", move || {
+        if signals.forever().next().is_some() {
+            let _ = to_main.send(()); // main may have ended by itself
+            thread::sleep(SIGNAL_GRACE);
+            terminal.restore();
+            std::process::exit(0);
+        }
+    })?;
+    Ok(events)
+}
+
+/// Where there are no such signals, the system ends the program.
+#[cfg(not(unix))]
+fn watch_signals(_: &Terminal) -> Result<Receiver<()>, Failure> {
+    Ok(crossbeam_channel::never())
+}
