@@ -6,6 +6,9 @@ rem same in both but for the way in which variables are written, and a test comp
 rem Without delayed expansion, so that an exclamation mark in an argument is seen and refused, not dropped.
 setlocal EnableExtensions DisableDelayedExpansion
 
+rem Before the first shift, which moves %0 as well: after it, the folder of %0 is that of an argument.
+set "CERTS=%~dp0certs"
+
 set "FORCE="
 set "FIRST="
 set "NAMES="
@@ -38,8 +41,6 @@ call :add_name
 :names_done
 rem X.509 allows a common name of 64 characters.
 if not "%FIRST:~64%"=="" goto long_name
-
-set "CERTS=%~dp0certs"
 
 rem Both are looked at before anything is made.
 for %%f in (server.key server.crt) do (

@@ -153,6 +153,8 @@ if [ -e "$CERTS/server.key" ]; then
     OLD_KEY=$WORK/old.key
     cp -p "$CERTS/server.key" "$OLD_KEY" || fail "cannot keep a copy of the old key; nothing was changed"
 fi
+# Nor may a signal come between them: the end of the script would take the old key along.
+trap '' HUP INT TERM
 mv -f "$NEW_KEY" "$CERTS/server.key" || fail "cannot write certs/server.key; nothing was changed"
 if ! mv -f "$NEW_CRT" "$CERTS/server.crt"; then
     if [ -n "$OLD_KEY" ]; then

@@ -36,6 +36,15 @@ fn enter(client: &Program, name: &str) {
     client.shows(&format!("{name} joined the chat!"));
 }
 
+/// Everything that these clients said before is with the others: a server handles what one connection says in order, and a
+/// client reads in order what it is sent.
+fn settle(clients: &[&Program]) {
+    for client in clients.iter().chain(clients) {
+        client.types("/list");
+        client.shows("Available rooms");
+    }
+}
+
 fn swarm(python: &Path, port: u16, count: usize, prefix: &str) -> Program {
     let mut command = script(python, "peers.py");
     let swarm = Program::start(command.args([
@@ -145,6 +154,7 @@ fn in_a_python_servers_room_ours_read_each_other_and_every_python_client_that_ha
     let two = our_client(port, dir.path(), "two");
     enter(&two, "two");
     one.shows("two joined the chat!");
+    settle(&[&early, &one, &late, &two]);
     // Ours read each other, whoever came first.
     two.types("hello from two");
     one.shows("two: hello from two");
@@ -158,6 +168,7 @@ fn in_a_python_servers_room_ours_read_each_other_and_every_python_client_that_ha
     // The earlier Python member reads a later client of ours once it joins again.
     early.types("/join lobby pw");
     one.shows("early joined the chat!");
+    settle(&[&early, &one]);
     one.types("again");
     early.shows("one: again");
     early.types("hello from early");
@@ -181,10 +192,12 @@ fn thirty_python_members_of_a_python_server_read_one_sender_of_ours() {
     for _ in 0..30 {
         ours.shows("joined the chat!");
     }
-    swarm.types("key all");
-    // The last of them to speak was the last to announce its key.
-    swarm.types("say 29 ping");
-    ours.shows("m29: ping");
+    // Each of them has the keys of the 29 others and ours, which announced its own whenever it saw somebody join.
+    swarm.types("await-keys all 30");
+    for _ in 0..30 {
+        swarm.shows("keys 30");
+    }
+    settle(&[&ours]);
     ours.types("one message for thirty");
     let mut readers: Vec<String> = (0..30).map(|_| swarm.shows("got ours: one message for thirty")).collect();
     readers.sort();
