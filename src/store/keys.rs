@@ -9,6 +9,7 @@ use std::collections::HashMap;
 use std::fs::File;
 use std::io::{BufRead, BufReader, BufWriter, Read, Seek, SeekFrom, Write};
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD_NO_PAD as BASE64;
@@ -22,6 +23,8 @@ use crate::names::UserName;
 
 /// The record of announced public keys.
 pub struct KeyFile {
+    /// Locked for as long as something may be written.
+    _folder: Arc<Folder>,
     path: PathBuf,
     file: File,
     /// Where whole lines end.
@@ -52,7 +55,7 @@ struct Scan {
 impl KeyFile {
     /// Opens the record or begins one. Drops a last line that was cut short; when more than half of the lines are
     /// superseded, keeps only the others.
-    pub(super) fn open(folder: &Folder, key: &FernetKey) -> Result<Self, StoreError> {
+    pub(super) fn open(folder: &Arc<Folder>, key: &FernetKey) -> Result<Self, StoreError> {
         let path = folder.path(PUBLIC_KEYS);
         let file = private().read(true).append(true).create(true).open(&path);
         let mut file = file.map_err(StoreError::io("open", &path))?;
@@ -66,11 +69,11 @@ impl KeyFile {
         }
         let Scan { places, len, damaged: damaged_lines, .. } = scan;
         // Until the first write: a tail that was cut short is overwritten then.
-        Ok(Self { path, file, len, torn: true, places, damaged_lines, mac: mac(key) })
+        Ok(Self { _folder: Arc::clone(folder), path, file, len, torn: true, places, damaged_lines, mac: mac(key) })
     }
 
     /// Begins an empty record, in place of what an earlier database left.
-    pub(super) fn create(folder: &Folder, key: &FernetKey) -> Result<Self, StoreError> {
+    pub(super) fn create(folder: &Arc<Folder>, key: &FernetKey) -> Result<Self, StoreError> {
         folder.replace(PUBLIC_KEYS, b"")?;
         Self::open(folder, key)
     }
