@@ -75,6 +75,7 @@ fn child() {
     match task.as_str() {
         "save" => save(&dir),
         "save for ever" => save_for_ever(&dir),
+        "fill the disk" => fill_the_disk(&dir),
         task => panic!("{task}?"),
     }
 }
@@ -118,6 +119,20 @@ fn save_for_ever(dir: &Path) {
             store.fold(NOW).unwrap();
         }
     }
+}
+
+/// Saves groups until one is not saved, makes room by folding, and goes on.
+fn fill_the_disk(dir: &Path) {
+    let mut store = Store::open(dir, NOW).unwrap().store;
+    let save = |store: &mut Store, n: usize| {
+        let group: Vec<Change> = (0..50).map(|i| add(&format!("{n}.{i}"))).collect();
+        say(&n.to_string(), store.commit(&group, NOW)).is_some()
+    };
+    let full = (0..).find(|n| !save(&mut store, *n)).unwrap();
+    assert!(store.journal_len() > 10_000);
+    assert!(!save(&mut store, full));
+    say("fold", store.fold(NOW));
+    assert!(save(&mut store, full + 1));
 }
 
 fn child_args() -> [&'static str; 4] {
@@ -303,4 +318,22 @@ fn a_crash_at_any_moment_loses_nothing_that_was_saved() {
         assert!((saved..=saved + 1).contains(&found.len()), "{saved} were saved, {} found", found.len());
         assert!(found.iter().skip(1).enumerate().all(|(i, name)| *name == (i + 1).to_string()), "{found:?}");
     }
+}
+
+#[test]
+fn a_group_that_only_half_fits_is_not_saved_and_room_can_be_made() {
+    let dir = folder();
+    drop(Store::create(dir.path(), Verifier::new("$god"), NOW).unwrap());
+    // No file may exceed 64 KiB: what would is written in part, and the rest refused.
+    let limited = r#"trap "" XFSZ; ulimit -f 128; exec "$0" "$@""#;
+    let mut child = Command::new("sh");
+    child.args(["-c", limited]).arg(std::env::current_exe().unwrap()).args(child_args());
+    let output = child.env(TASK, "fill the disk").env(FOLDER, dir.path()).output().unwrap();
+    assert!(output.status.success(), "{output:?}");
+    let said = said(&output.stdout);
+    assert!(said.contains(&"ok fold".to_owned()), "{said:?}");
+    let saved: Vec<&str> = said.iter().filter_map(|line| line.strip_prefix("ok ")).filter(|n| *n != "fold").collect();
+    let expected = saved.iter().flat_map(|n| (0..50).map(move |i| format!("{n}.{i}")));
+    let expected: Vec<String> = std::iter::once("god".to_owned()).chain(expected).collect();
+    assert_eq!(users(&Store::open(dir.path(), NOW).unwrap()), expected);
 }

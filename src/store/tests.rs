@@ -529,6 +529,48 @@ fn a_public_key_that_was_cut_short_is_dropped_and_a_damaged_one_is_an_error_unti
     }
 }
 
+/// Names the folder that a fresh process is to open, so that its peak of memory is that of opening alone.
+#[cfg(target_os = "linux")]
+const MILLION: &str = "STORE_TESTS_MILLION";
+
+#[cfg(target_os = "linux")]
+#[test]
+#[ignore = "takes a minute: cargo test --release -- --ignored million"]
+fn a_million_accounts_load_in_seconds_and_in_less_than_a_gibibyte() {
+    if let Some(dir) = std::env::var_os(MILLION) {
+        return open_a_million(Path::new(&dir));
+    }
+    let dir = folder();
+    let mut store = create(&dir);
+    let hash = PasswordHash::of_nobody().to_string();
+    for hundred_thousand in 0..10 {
+        let names = (0..100_000).map(|n| format!("account{hundred_thousand}{n:05}"));
+        store.commit(&names.map(|name| user(&name, &hash)).collect::<Vec<_>>(), NOW).unwrap();
+        store.fold(NOW).unwrap();
+    }
+    store.commit(&[room("r", "$r")], NOW).unwrap();
+    drop(store);
+    for what in ["with a journal", "without"] {
+        let mut again = std::process::Command::new(std::env::current_exe().unwrap());
+        again.args(["million", "--ignored", "--nocapture"]).env(MILLION, dir.path());
+        println!("{what}:");
+        assert!(again.status().unwrap().success());
+    }
+}
+
+#[cfg(target_os = "linux")]
+fn open_a_million(dir: &Path) {
+    let start = std::time::Instant::now();
+    let opened = Store::open(dir, NOW).unwrap();
+    let took = start.elapsed();
+    assert_eq!(opened.directory.users().len(), 1_000_001);
+    let status = fs::read_to_string("/proc/self/status").unwrap();
+    let kib = |what| status.lines().find_map(|line| line.strip_prefix(what)?.trim().strip_suffix(" kB")).unwrap();
+    let peak: u64 = kib("VmHWM:").parse().unwrap();
+    println!("{took:?}, peak {peak} KiB, then {} KiB", kib("VmRSS:"));
+    assert!(peak < 1 << 20);
+}
+
 /// What a sequence of events is made of.
 #[derive(Debug, Clone)]
 enum Event {
@@ -598,8 +640,11 @@ impl World {
     fn change(&mut self, number: u16) -> Change {
         let (name, hash) = (format!("n{}", number / 4 % 30), format!("${number}"));
         let (user, room, password) = (UserName::new(&name), RoomName::new(&name), Verifier::new(hash));
-        let change = match (number % 2 == 0, self.now.users().contains_key(&user), self.now.rooms().contains_key(&room))
-        {
+        let change = match (
+            number.is_multiple_of(2),
+            self.now.users().contains_key(&user),
+            self.now.rooms().contains_key(&room),
+        ) {
             (true, true, _) => Change::SetUserPassword { user, password },
             (true, false, _) => Change::AddUser { user, password },
             (false, _, true) => Change::SetRoomPassword { room, password },
