@@ -31,7 +31,7 @@ pub(super) fn temporary(name: &str) -> String {
 #[derive(Debug)]
 pub(super) struct Folder {
     path: PathBuf,
-    _lock: File,
+    lock: File,
 }
 
 /// New content of a file, on disk under a temporary name. Removed again unless it is [renamed](Staged::rename).
@@ -47,7 +47,7 @@ impl Folder {
         let file = private().write(true).create(true).truncate(false).open(&lock);
         let file = file.map_err(StoreError::io("open", &lock))?;
         match file.try_lock() {
-            Ok(()) => Ok(Self { path: path.to_owned(), _lock: file }),
+            Ok(()) => Ok(Self { path: path.to_owned(), lock: file }),
             Err(TryLockError::WouldBlock) => Err(StoreError::Locked { path: lock }),
             Err(TryLockError::Error(source)) => Err(StoreError::Io { action: "lock", path: lock, source }),
         }
@@ -104,6 +104,13 @@ impl Folder {
     /// Removes what a crash left under temporary names.
     pub(super) fn sweep(&self) -> Result<(), StoreError> {
         REPLACED.iter().try_for_each(|name| remove(&self.path(&temporary(name))))
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        // To close the file is not enough: a process that was being started just now has it open too.
+        let _ = self.lock.unlock();
     }
 }
 

@@ -8,7 +8,8 @@
 use std::collections::HashMap;
 use std::fs::File;
 use std::io::{BufRead, BufReader, BufWriter, Read, Seek, SeekFrom, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD_NO_PAD as BASE64;
@@ -22,6 +23,8 @@ use crate::names::UserName;
 
 /// The record of announced public keys.
 pub struct KeyFile {
+    /// Locked for as long as something may be written.
+    _folder: Arc<Folder>,
     path: PathBuf,
     file: File,
     /// Where whole lines end.
@@ -52,25 +55,25 @@ struct Scan {
 impl KeyFile {
     /// Opens the record or begins one. Drops a last line that was cut short; when more than half of the lines are
     /// superseded, keeps only the others.
-    pub(super) fn open(folder: &Folder, key: &FernetKey) -> Result<Self, StoreError> {
+    pub(super) fn open(folder: &Arc<Folder>, key: &FernetKey) -> Result<Self, StoreError> {
         let path = folder.path(PUBLIC_KEYS);
-        let file = private().read(true).append(true).create(true).open(&path);
-        let mut file = file.map_err(StoreError::io("open", &path))?;
+        let mut file = open(&path)?;
         let mut scan = Scan::of(&mut file).map_err(StoreError::io("read", &path))?;
         if scan.lines / 2 > scan.places.len() as u64 {
-            // Where there is no room for it, the next start tries again.
-            if let Ok(compact) = scan.compact(folder, &mut file) {
-                file = compact;
-                scan = Scan::of(&mut file).map_err(StoreError::io("read", &path))?;
-            }
+            // Where there is no room for it, the next start tries again. Which file has the name now, is for the system
+            // to say, whatever failed.
+            let _ = scan.compact(folder, &mut file);
+            file = open(&path)?;
+            scan = Scan::of(&mut file).map_err(StoreError::io("read", &path))?;
         }
         let Scan { places, len, damaged: damaged_lines, .. } = scan;
-        // Until the first write: a tail that was cut short is overwritten then.
-        Ok(Self { path, file, len, torn: true, places, damaged_lines, mac: mac(key) })
+        // Whatever was cut short goes before the first write: reading does not need it gone.
+        let torn = true;
+        Ok(Self { _folder: Arc::clone(folder), path, file, len, torn, places, damaged_lines, mac: mac(key) })
     }
 
     /// Begins an empty record, in place of what an earlier database left.
-    pub(super) fn create(folder: &Folder, key: &FernetKey) -> Result<Self, StoreError> {
+    pub(super) fn create(folder: &Arc<Folder>, key: &FernetKey) -> Result<Self, StoreError> {
         folder.replace(PUBLIC_KEYS, b"")?;
         Self::open(folder, key)
     }
@@ -102,7 +105,8 @@ impl KeyFile {
             self.file.set_len(self.len).map_err(StoreError::io("shorten", &self.path))?;
         }
         self.torn = true;
-        self.file.write_all(&line).map_err(StoreError::io("write", &self.path))?;
+        let there = self.file.seek(SeekFrom::Start(self.len));
+        there.and_then(|_| self.file.write_all(&line)).map_err(StoreError::io("write", &self.path))?;
         self.torn = false;
         self.places.insert(user.clone(), Place { offset: self.len, len: line.len() });
         self.len += line.len() as u64;
@@ -157,17 +161,22 @@ impl Scan {
     }
 
     /// Replaces the file by one of the lines that count, in their order.
-    fn compact(&self, folder: &Folder, file: &mut File) -> Result<File, StoreError> {
+    fn compact(&self, folder: &Folder, file: &mut File) -> Result<(), StoreError> {
         let path = folder.path(PUBLIC_KEYS);
         let mut staged = folder.stage_empty(PUBLIC_KEYS)?;
         let mut places: Vec<Place> = self.places.values().copied().collect();
         places.sort_unstable_by_key(|place| place.offset);
         copy(file, &places, staged.file()).map_err(StoreError::io("copy", &path))?;
         staged.sync()?;
-        let compact = staged.rename(&path)?;
-        folder.sync()?;
-        Ok(compact)
+        staged.rename(&path)?;
+        folder.sync()
     }
+}
+
+/// Not for appending: on Windows, such a file cannot be shortened.
+fn open(path: &Path) -> Result<File, StoreError> {
+    let file = private().read(true).write(true).create(true).truncate(false).open(path);
+    file.map_err(StoreError::io("open", path))
 }
 
 fn copy(from: &mut File, places: &[Place], to: &mut File) -> std::io::Result<()> {

@@ -28,6 +28,7 @@ mod tests;
 mod token;
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use zeroize::Zeroizing;
 
@@ -65,9 +66,9 @@ pub enum Origin {
     },
 }
 
-/// An open database. The folder is locked until this is dropped.
+/// An open database. The folder is locked until this and its [`KeyFile`] are dropped.
 pub struct Store {
-    folder: Folder,
+    folder: Arc<Folder>,
     key: FernetKey,
     journal: Journal,
 }
@@ -97,7 +98,7 @@ impl Store {
     /// # Errors
     /// [`StoreError::Exists`], and any other but [`StoreError::NotPython`].
     pub fn create(dir: &Path, god: Verifier, now: u64) -> Result<Opened, StoreError> {
-        let folder = Folder::lock(dir)?;
+        let folder = Arc::new(Folder::lock(dir)?);
         if exists(dir)? {
             return Err(StoreError::Exists { path: folder.path(DATABASE) });
         }
@@ -119,7 +120,7 @@ impl Store {
     /// Any [`StoreError`] but [`StoreError::Exists`]. Nothing was changed then, except when an [`StoreError::Io`] came
     /// while it was written: what is on disk can still be opened.
     pub fn open(dir: &Path, now: u64) -> Result<Opened, StoreError> {
-        let folder = Folder::lock(dir)?;
+        let folder = Arc::new(Folder::lock(dir)?);
         if !exists(dir)? {
             return Err(StoreError::Missing { path: folder.path(DATABASE) });
         }
