@@ -85,6 +85,7 @@ impl Hub {
 
     fn command(&mut self, now: Duration, session: SessionId, command: Command) {
         let Some(member) = self.sessions.get(&session).map(Session::member) else { return };
+        let command = self.with_stored_names(command);
         let (logged_in, is_god) = (member.is_some(), member.is_some_and(|m| m.user.is_god()));
         let refused = match command {
             Command::Register(None) => Reply::RegisterUsage,
@@ -104,6 +105,18 @@ impl Hub {
             Command::Unknown => Reply::UnknownCommand,
         };
         self.reply(session, refused);
+    }
+
+    /// The command with the names as they are stored: people type one name in several normal forms.
+    fn with_stored_names(&self, command: Command) -> Command {
+        let user = |(user, password)| (self.directory.stored_user(&user), password);
+        match command {
+            Command::Register(words) => Command::Register(words.map(user)),
+            Command::Login(words) => Command::Login(words.map(user)),
+            Command::Create(words) => Command::Create(words.map(|(room, pw)| (self.directory.stored_room(&room), pw))),
+            Command::Join(words) => Command::Join(words.map(|(room, pw)| (self.directory.stored_room(&room), pw))),
+            Command::List | Command::Unknown => command,
+        }
     }
 
     fn register(&mut self, session: SessionId, typed: &UserName, password: Password) {
@@ -349,6 +362,7 @@ impl Hub {
     /// A key counts only from the logged-in session of its user. The Python client announces one after every `/login`,
     /// whether or not that worked, so a key for another name is no news to anyone but the log.
     fn key(&mut self, session: SessionId, user: UserName, key: Result<Arc<str>, String>) {
+        let user = self.directory.stored_user(&user);
         let Some(found) = self.sessions.get_mut(&session) else { return };
         let (member, room) = match &mut found.state {
             State::LoggedIn(member) if member.user == user => (member, None),
@@ -377,14 +391,19 @@ impl Hub {
         match package {
             Err(PackageError::NotJson) => self.reply(session, Reply::InvalidFormat),
             Err(PackageError::MissingRoom) => self.reply(session, Reply::MissingRoom),
-            Err(PackageError::Incomplete(named)) if named == *room => self.reply(session, Reply::InvalidFormat),
-            Ok(package) if package.room == *room => self.forward(session, package),
+            Err(PackageError::Incomplete(named)) if self.directory.stored_room(&named) == *room => {
+                self.reply(session, Reply::InvalidFormat)
+            }
+            Ok(package) if self.directory.stored_room(&package.room) == *room => {
+                let room = room.clone();
+                self.forward(session, &room, package);
+            }
             Ok(_) | Err(PackageError::Incomplete(_)) => self.reply(session, Reply::RoomMismatch),
         }
     }
 
-    fn forward(&mut self, sender: SessionId, package: Package) {
-        let mut readers = self.others(sender, &package.room);
+    fn forward(&mut self, sender: SessionId, room: &RoomName, package: Package) {
+        let mut readers = self.others(sender, room);
         let before = readers.len();
         if package.longest() > MAX_OUTBOUND {
             let fits = |reader: &SessionId| self.user_of(*reader).is_some_and(|u| package.len_for(u) <= MAX_OUTBOUND);

@@ -51,6 +51,12 @@ pub(super) fn database(options: &Options) -> Result<Opened, ServerError> {
         return Ok(Store::create(dir, god, now())?);
     }
     let opened = Store::open(dir, now())?;
+    if opened.keys.damaged_lines() > 0 {
+        warn!(
+            lines = opened.keys.damaged_lines(),
+            "public_keys.log holds lines that cannot be read; they are passed over"
+        );
+    }
     if let Origin::TakenOver { backup } = &opened.origin {
         announce_take_over(backup);
     }

@@ -73,22 +73,17 @@ pub struct Store {
     journal: Journal,
 }
 
-/// Whether there is a database in the folder.
+/// Whether there is a database in the folder. What a crash left of one that was being created is none.
 ///
 /// # Errors
-/// [`StoreError::Orphan`] when there is only a part of one: a new one would bury the rest. [`StoreError::Io`].
+/// [`StoreError::Orphan`] when there is a journal without its database: a new one would bury the rest. [`StoreError::Io`].
 pub fn exists(dir: &Path) -> Result<bool, StoreError> {
     let there = |path: &Path| path.try_exists().map_err(StoreError::io("look for", path));
-    let path = dir.join(DATABASE);
+    let (path, leftover) = (dir.join(DATABASE), dir.join(JOURNAL));
     if there(&path)? {
         return Ok(true);
     }
-    for leftover in [dir.join(JOURNAL), dir.join(folder::temporary(DATABASE))] {
-        if there(&leftover)? {
-            return Err(StoreError::Orphan { path, leftover });
-        }
-    }
-    Ok(false)
+    if there(&leftover)? { Err(StoreError::Orphan { path, leftover }) } else { Ok(false) }
 }
 
 impl Store {

@@ -309,8 +309,10 @@ fn a_part_of_a_database_is_not_taken_for_none() {
     fs::remove_file(dir.path().join(DATABASE)).unwrap();
     assert!(matches!(exists(dir.path()), Err(StoreError::Orphan { .. })));
     assert!(matches!(Store::create(dir.path(), Verifier::new("$"), NOW), Err(StoreError::Orphan { .. })));
+    // A snapshot that never got its name is what a crash leaves of a database that was being created.
     fs::rename(dir.path().join(JOURNAL), dir.path().join("database.enc.tmp")).unwrap();
-    assert!(matches!(exists(dir.path()), Err(StoreError::Orphan { .. })));
+    assert!(matches!(exists(dir.path()), Ok(false)));
+    assert!(Store::create(dir.path(), Verifier::new("$"), NOW).is_ok());
 }
 
 #[test]

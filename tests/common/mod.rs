@@ -13,6 +13,8 @@
 )]
 
 pub mod programs;
+#[cfg(unix)]
+pub mod terminal;
 
 use std::collections::VecDeque;
 use std::fs::{self, File};
@@ -25,6 +27,9 @@ use std::time::{Duration, Instant};
 
 use rustls::pki_types::ServerName;
 use rustls::{ClientConfig, ClientConnection, RootCertStore};
+use secure_chat::crypto::{PrivateKey, PublicKey, envelope};
+use secure_chat::names::RoomName;
+use secure_chat::protocol::Package;
 use secure_chat::tls::{Received, Roots, Stream, client_config};
 
 /// Longer than anything takes that works.
@@ -124,12 +129,21 @@ impl Drop for Server {
 }
 
 /// Polls for something that no event announces.
-pub fn wait_until(what: &str, mut holds: impl FnMut() -> bool) {
+#[track_caller]
+pub fn wait_until(what: &str, holds: impl FnMut() -> bool) {
+    assert!(becomes_true(holds), "never came true: {what}");
+}
+
+/// Whether it holds, now or before the patience ends.
+pub fn becomes_true(mut holds: impl FnMut() -> bool) -> bool {
     let deadline = Instant::now() + PATIENCE;
     while !holds() {
-        assert!(Instant::now() < deadline, "never came true: {what}");
+        if Instant::now() >= deadline {
+            return false;
+        }
         std::thread::sleep(Duration::from_millis(5));
     }
+    true
 }
 
 /// A client's TLS configuration that trusts whoever is there, as the Python client's.
@@ -213,6 +227,51 @@ impl Peer {
     pub fn close(self) {
         self.stream.queue_close();
         let _ = self.stream.drain();
+    }
+}
+
+/// Somebody who speaks and reads on a raw connection, with a key pair.
+pub struct Friend {
+    pub peer: Peer,
+    name: String,
+    key: PrivateKey,
+}
+
+impl Friend {
+    /// A user in a room that is there.
+    pub fn join(server: &Server, name: &str, room: &str) -> Self {
+        let mut peer = server.user(name);
+        let key = PrivateKey::generate().unwrap();
+        peer.says(format!("PUBKEY::{name}::{}", key.public().pem()));
+        peer.asks(&format!("/join {room} pw"), &format!("{name} joined the chat!"));
+        Self { peer, name: name.to_owned(), key }
+    }
+
+    /// Waits for the key of a user.
+    pub fn hears_key(&mut self, user: &str) -> PublicKey {
+        loop {
+            let heard = self.peer.hears();
+            if let Some(pem) = heard.strip_prefix(&format!("PUBKEY::{user}::")) {
+                return PublicKey::from_pem(pem).unwrap();
+            }
+        }
+    }
+
+    /// Says `plaintext`, as it stands, to one reader.
+    pub fn says_to(&self, room: &str, reader: &str, key: &PublicKey, plaintext: &str) {
+        let sealed = envelope::seal(plaintext, 1_700_000_000);
+        let keys = [(reader.to_owned(), sealed.wrap_for(key).unwrap())].into_iter().collect();
+        self.peer.says(Package::new(sealed.token, keys, RoomName::new(room)).to_json());
+    }
+
+    /// The next message that it can read.
+    pub fn reads(&mut self) -> String {
+        loop {
+            let heard = self.peer.hears();
+            let Ok(package) = Package::from_json(&heard) else { continue };
+            let Some(entry) = package.encrypted_keys.get(&self.name) else { continue };
+            return envelope::open(&package.encrypted_message, entry, &self.key).unwrap().to_string();
+        }
     }
 }
 
