@@ -60,7 +60,8 @@ impl Server {
     pub fn try_start(dir: &Path, arguments: &[&str]) -> Result<Self, String> {
         let log = dir.join("server.log");
         let mut child = Command::new(env!("CARGO_BIN_EXE_chat-server"))
-            .args(["--listen", "127.0.0.1:0", "--data-dir"])
+            .env("CHAT_LISTEN", "127.0.0.1:0") // the arguments may have another
+            .arg("--data-dir")
             .arg(dir)
             .args(arguments)
             .stdin(Stdio::piped())
