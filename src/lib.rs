@@ -28,6 +28,6 @@ pub mod client;
 pub mod crypto;
 pub mod names;
 pub mod protocol;
-//pub mod server;
-//pub mod store;
+pub mod server;
+pub mod store;
 pub mod tls;

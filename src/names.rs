@@ -52,9 +52,14 @@ pub struct RoomName(Arc<str>);
 macro_rules! name {
     ($type:ident, $what:literal) => {
         impl $type {
-            #[doc = concat!("The ", $what, " as somebody typed it or a database holds it, in NFC.")]
+            #[doc = concat!("The ", $what, " exactly as somebody typed it or a database holds it.")]
             pub fn new(word: &str) -> Self {
-                if is_nfc(word) { Self(word.into()) } else { Self(word.nfc().collect::<String>().into()) }
+                Self(word.into())
+            }
+
+            /// The same in NFC, the form in which names are registered.
+            pub fn normalized(&self) -> Self {
+                if is_nfc(&self.0) { self.clone() } else { Self(self.0.nfc().collect::<String>().into()) }
             }
 
             /// The stored form, unsanitized: for look-ups, wires and files, never for a terminal.
@@ -82,7 +87,6 @@ macro_rules! name {
         }
 
         impl<'de> serde::Deserialize<'de> for $type {
-            /// Takes the word exactly as it is stored: an account that the Python server allowed keeps its name.
             fn deserialize<D: serde::Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
                 Ok(Self(<String as serde::Deserialize>::deserialize(from)?.into()))
             }
@@ -99,7 +103,7 @@ impl UserName {
     /// # Errors
     /// [`NameError`] when the name breaks the policy: 1 to [`MAX_NAME_CHARS`] Unicode letters, digits, `_`, `.`, `-`.
     pub fn register(word: &str) -> Result<Self, NameError> {
-        let name = Self::new(word);
+        let name = Self::new(word).normalized();
         check_policy(&name.0)?;
         Ok(name)
     }
@@ -131,7 +135,7 @@ impl RoomName {
     /// # Errors
     /// [`NameError`] when the name breaks the policy.
     pub fn register(word: &str) -> Result<Self, NameError> {
-        let name = Self::new(word);
+        let name = Self::new(word).normalized();
         if name.0.chars().count() > MAX_NAME_CHARS {
             return Err(NameError::TooLong);
         }
@@ -304,8 +308,9 @@ mod tests {
     }
 
     #[test]
-    fn names_are_one_name_in_either_normal_form() {
-        assert_eq!(UserName::new("Zoe\u{308}"), UserName::new("Zoë"));
+    fn names_are_registered_in_one_normal_form() {
+        assert_eq!(UserName::register("Zoe\u{308}"), Ok(UserName::new("Zoë")));
+        assert_eq!(UserName::new("Zoe\u{308}").normalized(), UserName::new("Zoë"));
     }
 
     #[test]

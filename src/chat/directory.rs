@@ -115,6 +115,16 @@ impl Directory {
         &self.rooms
     }
 
+    /// The name under which an account is stored that somebody typed in whatever normal form.
+    pub fn stored_user(&self, typed: &UserName) -> UserName {
+        if self.users.contains_key(typed) { typed.clone() } else { typed.normalized() }
+    }
+
+    /// The name under which a room is stored that somebody typed in whatever normal form.
+    pub fn stored_room(&self, typed: &RoomName) -> RoomName {
+        if self.rooms.contains_key(typed) { typed.clone() } else { typed.normalized() }
+    }
+
     /// What stands against a new account of this name.
     pub fn user_clash(&self, user: &UserName) -> Option<Clash> {
         if self.users.contains_key(user) {
@@ -212,9 +222,10 @@ mod tests {
 
     #[test]
     fn accounts_that_the_python_server_allowed_keep_working() {
-        let names = ["Bob", "bob", "a::b", "x\x1b[31m"].map(UserName::new);
+        let names = ["Bob", "bob", "a::b", "x\x1b[31m", "Zoe\u{308}"].map(UserName::new);
         let users = names.iter().map(|n| (n.clone(), Account { password: Verifier::new("$x") })).collect();
         let directory = Directory::new(users, IndexMap::new());
-        assert!(names.iter().all(|n| directory.users().contains_key(n)));
+        assert!(names.iter().all(|n| directory.stored_user(n) == *n));
+        assert_eq!(directory.stored_user(&UserName::new("Ro\u{308}")), UserName::new("Rö"));
     }
 }

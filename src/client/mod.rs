@@ -133,7 +133,7 @@ fn open_screen() -> Result<(Screen, Option<LineEditor>), Failure> {
     }
     let mut editor = LineEditor::new().map_err(Failure::unexpected)?;
     let printer = editor.printer().map_err(Failure::unexpected)?;
-    Ok((Screen::Terminal(printer), Some(editor)))
+    Ok((Screen::above(printer).map_err(Failure::unexpected)?, Some(editor)))
 }
 
 fn greet(screen: &mut Screen, identity: &Identity, why: &str, is_new_server: bool) -> std::io::Result<()> {

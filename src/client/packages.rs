@@ -247,7 +247,7 @@ mod tests {
         let (room, author, own) = (RoomName::new("r"), UserName::new("bob"), reader());
         let (long, eve) = (UserName::new(&"x".repeat(3500)), UserName::new("eve"));
         let packed = pack(&draft("hi", &room, &author, &own), &[(&long, &own), (&eve, &own)]).unwrap();
-        assert_eq!(packed.unreached, [long.clone()]);
+        assert_eq!(packed.unreached, std::slice::from_ref(&long));
         assert_eq!(packed.packages.len(), 1);
         let packed = pack(&draft("hi", &room, &author, &own), &[(&long, &own)]).unwrap();
         assert!(packed.packages.is_empty());

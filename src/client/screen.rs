@@ -6,21 +6,79 @@
 //! | plain | stdout: `bob: hello` | stdout: `bob joined the chat!` | stderr: `* …` |
 
 use std::io::{self, Write};
+use std::thread;
+use std::time::Duration;
 
+use crossbeam_channel::{Receiver, Sender, bounded};
 use rustyline::ExternalPrinter;
 
 use crate::names::Text;
 use crate::protocol::legacy;
 
+/// Lines that wait to be drawn; beyond it, whoever shows one waits.
+const WAITING: usize = 1024;
+
+/// How long the last lines may take to be drawn, when the program ends.
+const LAST_LINES: Duration = Duration::from_millis(500);
+
+/// Goes up one row and down again: drawn, it changes nothing.
+const NOTHING: &str = "\x1b[A\n";
+
 /// Where lines are printed.
 pub enum Screen {
-    /// To a terminal, above the line that is being edited.
-    Terminal(Box<dyn ExternalPrinter + Send>),
+    /// To a terminal, above the line that is being edited, by a thread that draws.
+    Terminal(Sender<Drawing>),
     /// To stdout and stderr.
     Plain,
 }
 
+/// What the drawing thread is to do.
+pub enum Drawing {
+    /// Draw a line.
+    Line(String),
+    /// Tell when all lines before are drawn.
+    Settle(Sender<()>),
+}
+
+/// Draws lines until nobody has any more. The line editor takes them one at a time while a line is being edited, and none
+/// while it ends: only this thread waits for it.
+fn draw(printer: &mut dyn ExternalPrinter, drawings: &Receiver<Drawing>) {
+    for drawing in drawings {
+        let drawn = match drawing {
+            Drawing::Line(line) => printer.print(format!("{line}\n")),
+            Drawing::Settle(done) => {
+                // The editor holds one line that it has not drawn yet, so what was drawn is known two lines later.
+                let drawn = printer.print(NOTHING.into()).and_then(|()| printer.print(NOTHING.into()));
+                let _ = done.send(()); // whoever asked may have given up
+                drawn
+            }
+        };
+        if drawn.is_err() {
+            return; // the terminal is gone
+        }
+    }
+}
+
 impl Screen {
+    /// A screen that draws above the line that an editor edits.
+    ///
+    /// # Errors
+    /// When the system gives no thread.
+    pub fn above(mut printer: Box<dyn ExternalPrinter + Send>) -> io::Result<Self> {
+        let (to_draw, drawings) = bounded(WAITING);
+        thread::Builder::new().name("screen".into()).spawn(move || draw(&mut *printer, &drawings))?;
+        Ok(Self::Terminal(to_draw))
+    }
+
+    /// Waits until everything is drawn, for half a second at most.
+    pub fn settle(&self) {
+        let Self::Terminal(to_draw) = self else { return };
+        let (done, is_done) = bounded(1);
+        if to_draw.send_timeout(Drawing::Settle(done), LAST_LINES).is_ok() {
+            let _ = is_done.recv_timeout(LAST_LINES); // a terminal that does not draw keeps nobody from leaving
+        }
+    }
+
     /// Shows a message of another.
     ///
     /// # Errors
@@ -54,16 +112,17 @@ impl Screen {
         Ok(())
     }
 
-    fn line(&mut self, line: &str) -> io::Result<()> {
-        if let Self::Terminal(printer) = self {
-            if printer.print(format!("{line}\n")).is_ok() {
-                return Ok(());
+    fn line(&self, line: &str) -> io::Result<()> {
+        match self {
+            Self::Terminal(to_draw) => {
+                to_draw.send(Drawing::Line(line.to_owned())).map_err(|_| io::ErrorKind::BrokenPipe.into())
             }
-            *self = Self::Plain; // the line editor has ended
+            Self::Plain => {
+                let mut stdout = io::stdout().lock();
+                writeln!(stdout, "{line}")?;
+                stdout.flush()
+            }
         }
-        let mut stdout = io::stdout().lock();
-        writeln!(stdout, "{line}")?;
-        stdout.flush()
     }
 }
 

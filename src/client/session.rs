@@ -150,6 +150,7 @@ impl Session {
         self.stream.queue_close();
         let _ = self.stream.flush();
         self.stream.shutdown();
+        self.screen.settle();
         match end {
             End::Well => Ok(()),
             End::Badly(failure) => Err(failure),

@@ -172,6 +172,7 @@ fn reply_text(reply: &Reply) -> String {
             format!("Error: message too long for {members} of the room, who did not get it. Send it in shorter parts.")
         }
         Reply::KeyRefused(why) => format!("Error: your public key was refused: {why}. Others cannot write to you."),
+        Reply::ShuttingDown => "The server is shutting down.".into(),
         Reply::NotSaved => {
             "Error: the server could not save the change, so nothing was changed. Try again later.".into()
         }

@@ -110,4 +110,5 @@ pub enum Reply {
     KeyRefused(String),
     /// The change could not be written to the disk and was not made.
     NotSaved,
+    ShuttingDown,
 }

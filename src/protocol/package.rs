@@ -93,6 +93,15 @@ impl Package {
         out.extend_from_slice(&self.tail);
     }
 
+    /// An upper bound of [`Package::len_for`] over all readers, cheap to find.
+    pub fn longest(&self) -> usize {
+        // JSON escapes make up to six bytes of one.
+        let entries = self.encrypted_keys.iter().map(|(user, key)| 6 * user.len() + key.len() + 5);
+        let plain = self.encrypted_keys.values().all(|key| !key.bytes().any(|b| b < 0x20 || b == b'"' || b == b'\\'));
+        let entry = entries.max().unwrap_or(0);
+        if plain { self.head.len() + entry + self.tail.len() } else { usize::MAX }
+    }
+
     /// Bytes of the package with `reader`'s entry alone.
     pub fn len_for(&self, reader: &UserName) -> usize {
         let mut entry = Vec::new();

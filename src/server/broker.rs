@@ -1,0 +1,205 @@
+//! The broker: one thread that owns the hub, and encrypts and sends what comes out of it. It never waits for a peer, a disk or
+//! a hash.
+
+use std::collections::HashMap;
+use std::time::{Duration, Instant};
+
+use tracing::{debug, info, warn};
+
+use crate::chat::{Effect, Hub, Input, SessionId};
+use crate::protocol::{Reply, ServerMessage, legacy};
+use crate::server::connection::Turn;
+use crate::server::link::Link;
+use crate::server::storage::Order;
+use crate::server::sync::{Arc, Receiver, RecvTimeoutError, Sender};
+
+/// Most events in one turn: what comes out of a turn goes to each recipient in one write.
+const TURN: usize = 256;
+
+/// How long sessions may take to end when the server ends.
+const FAREWELL: Duration = Duration::from_secs(5);
+
+/// What reaches the broker.
+pub(super) enum Event {
+    /// A connection begins; turns go to its thread.
+    Connected(Arc<Link>, Sender<Turn>),
+    /// Something for the hub.
+    Input(Input),
+    /// All weak hashes have been passed in.
+    Strengthened,
+    /// End.
+    Shutdown,
+}
+
+struct Peer {
+    link: Arc<Link>,
+    turns: Sender<Turn>,
+    /// Whether something was queued in this turn.
+    touched: bool,
+}
+
+/// The broker's state.
+pub(super) struct Broker {
+    hub: Hub,
+    peers: HashMap<SessionId, Peer>,
+    touched: Vec<SessionId>,
+    store: Sender<Order>,
+    /// Changes on their way to the disk.
+    unsaved: usize,
+    begun: Instant,
+    scratch: Vec<u8>,
+}
+
+impl Broker {
+    pub(super) fn new(hub: Hub, store: Sender<Order>) -> Self {
+        Self {
+            hub,
+            peers: HashMap::new(),
+            touched: Vec::new(),
+            store,
+            unsaved: 0,
+            begun: Instant::now(),
+            scratch: Vec::new(),
+        }
+    }
+
+    /// Handles events until [`Event::Shutdown`]; then ends the sessions, and returns when they and the disk are done.
+    pub(super) fn run(mut self, events: &Receiver<Event>) {
+        while let Ok(event) = events.recv() {
+            if self.turn(event, events) {
+                break;
+            }
+        }
+        self.end_sessions();
+        let deadline = Instant::now() + FAREWELL;
+        while !self.peers.is_empty() || self.unsaved > 0 {
+            match events.recv_deadline(deadline) {
+                Ok(event) => _ = self.turn(event, events),
+                Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => break,
+            }
+        }
+    }
+
+    /// One turn: this event and all that wait. Whether the server is to end.
+    fn turn(&mut self, first: Event, events: &Receiver<Event>) -> bool {
+        let mut shutdown = false;
+        for event in std::iter::once(first).chain(events.try_iter().take(TURN)) {
+            shutdown |= self.event(event);
+        }
+        self.flush();
+        shutdown
+    }
+
+    fn event(&mut self, event: Event) -> bool {
+        match event {
+            Event::Connected(link, turns) => {
+                let (session, address) = (link.session, link.peer.ip());
+                self.peers.insert(session, Peer { link, turns, touched: false });
+                self.hub_handles(Input::Connected(session, address));
+            }
+            Event::Input(input) => self.input(input),
+            Event::Strengthened => self.order(Order::Strengthened),
+            Event::Shutdown => return true,
+        }
+        false
+    }
+
+    fn input(&mut self, input: Input) {
+        let ended = match &input {
+            Input::Disconnected(session) => Some(*session),
+            Input::Stored { .. } => {
+                self.unsaved -= 1;
+                None
+            }
+            _ => None,
+        };
+        self.hub_handles(input);
+        if let Some(peer) = ended.and_then(|session| self.peers.remove(&session)) {
+            peer.link.close();
+        }
+    }
+
+    fn hub_handles(&mut self, input: Input) {
+        for effect in self.hub.handle(self.begun.elapsed(), input) {
+            self.carry_out(effect);
+        }
+    }
+
+    fn carry_out(&mut self, effect: Effect) {
+        match effect {
+            Effect::Send(session, message) => {
+                log_reply(session, &message);
+                self.deliver(&[session], &message);
+            }
+            Effect::Deliver(sessions, message) => self.deliver(&sessions, &message),
+            Effect::Work(session, work) => self.give_turn(session, Turn::Work(work)),
+            Effect::Ready(session) => self.give_turn(session, Turn::Ready),
+            Effect::Store(session, change) => {
+                self.unsaved += 1;
+                self.order(Order::Commit(session, change));
+            }
+            Effect::SaveKey(key) => self.order(Order::SaveKey(key)),
+            Effect::Suspicious(session, what) => debug!(%session, what, "ignored"),
+        }
+    }
+
+    fn deliver(&mut self, sessions: &[SessionId], message: &ServerMessage) {
+        let encoded = legacy::encode_server(message);
+        for session in sessions {
+            let Some(peer) = self.peers.get_mut(session) else { continue };
+            let reader = self.hub.user_of(*session);
+            encoded.records_for(reader, &mut self.scratch, |record| peer.link.stream.queue(record));
+            if !std::mem::replace(&mut peer.touched, true) {
+                self.touched.push(*session);
+            }
+        }
+    }
+
+    fn flush(&mut self) {
+        for session in self.touched.drain(..) {
+            // One that ended within the turn was flushed by its end.
+            if let Some(peer) = self.peers.get_mut(&session) {
+                peer.touched = false;
+                peer.link.flush();
+            }
+        }
+    }
+
+    /// The connection's thread waits for exactly this, so there is room; if it has ended meanwhile, nobody does.
+    fn give_turn(&self, session: SessionId, turn: Turn) {
+        if let Some(peer) = self.peers.get(&session) {
+            let _ = peer.turns.try_send(turn);
+        }
+    }
+
+    /// The store's channel has no bound, so that the broker never waits for the disk: each session has one change under way at most.
+    fn order(&self, order: Order) {
+        if self.store.send(order).is_err() {
+            warn!("the store has ended before the broker");
+        }
+    }
+
+    fn end_sessions(&mut self) {
+        info!(sessions = self.peers.len(), "ending");
+        let sessions: Vec<_> = self.peers.keys().copied().collect();
+        self.deliver(&sessions, &ServerMessage::Reply(Reply::ShuttingDown));
+        self.touched.clear();
+        for peer in self.peers.values() {
+            peer.link.close();
+        }
+    }
+}
+
+/// What an operator wants to know; never a password or a text.
+fn log_reply(session: SessionId, message: &ServerMessage) {
+    let ServerMessage::Reply(reply) = message else { return };
+    match reply {
+        Reply::LoggedIn(user) => info!(%session, %user, "logged in"),
+        Reply::Registered(user) => info!(%session, %user, "registered"),
+        Reply::RoomCreated(room) => info!(%session, %room, "room created"),
+        Reply::LoginFailed => info!(%session, "login failed"),
+        Reply::IncorrectRoomPassword => info!(%session, "room password refused"),
+        Reply::TooManyAttempts { seconds } => warn!(%session, seconds, "too many wrong passwords"),
+        reply => debug!(%session, ?reply, "replied"),
+    }
+}

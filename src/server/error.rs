@@ -1,0 +1,63 @@
+//! Why the server cannot run, and what exit code says so.
+
+use std::fmt;
+use std::io;
+use std::net::SocketAddr;
+
+use crate::store::StoreError;
+use crate::tls::CertificateError;
+
+/// Why the server ended.
+#[derive(Debug)]
+pub enum ServerError {
+    /// A certificate or key cannot be used.
+    Certificate(CertificateError),
+    /// The database cannot be used.
+    Store(StoreError),
+    /// The password of god cannot be had, in words.
+    GodPassword(String),
+    /// The address cannot be listened on.
+    Listen(SocketAddr, io::Error),
+    /// The operating system refuses something that the server cannot do without.
+    System(&'static str, io::Error),
+}
+
+impl ServerError {
+    /// 1 for usage or input, 2 for the unexpected, 3 for the network.
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            Self::Certificate(_) | Self::Store(_) | Self::GodPassword(_) => 1,
+            Self::System(..) => 2,
+            Self::Listen(..) => 3,
+        }
+    }
+}
+
+impl fmt::Display for ServerError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Certificate(error) => error.fmt(f),
+            Self::Store(error) => error.fmt(f),
+            Self::GodPassword(why) => write!(f, "the password of god: {why}"),
+            Self::Listen(address, error) if error.kind() == io::ErrorKind::AddrInUse => {
+                write!(f, "{address} is in use: is a server running already? Choose another with --listen")
+            }
+            Self::Listen(address, error) => write!(f, "cannot listen on {address}: {error}"),
+            Self::System(what, error) => write!(f, "{what}: {error}"),
+        }
+    }
+}
+
+impl std::error::Error for ServerError {}
+
+impl From<CertificateError> for ServerError {
+    fn from(error: CertificateError) -> Self {
+        Self::Certificate(error)
+    }
+}
+
+impl From<StoreError> for ServerError {
+    fn from(error: StoreError) -> Self {
+        Self::Store(error)
+    }
+}

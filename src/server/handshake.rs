@@ -1,0 +1,294 @@
+//! TLS handshakes, on a few threads that wait for many peers each: a slow or silent one occupies none of them.
+
+use std::collections::{HashMap, VecDeque};
+use std::io;
+use std::net::{SocketAddr, TcpStream};
+use std::time::{Duration, Instant};
+
+use mio::{Events, Interest, Poll, Registry, Token, Waker};
+use rustls::{ServerConfig, ServerConnection};
+use socket2::{SockRef, TcpKeepalive};
+use tracing::{debug, warn};
+
+use crate::chat::SessionId;
+use crate::server::broker::Event;
+use crate::server::connection::Connection;
+use crate::server::hashing::Hasher;
+use crate::server::link::{Link, STACK};
+use crate::server::sync::{
+    Arc, AtomicBool, AtomicUsize, Builder, JoinHandle, Ordering, Presence, Receiver, Sender, unbounded,
+};
+use crate::tls::Stream;
+
+const WAKE: Token = Token(usize::MAX);
+
+/// How long a peer may take for its handshake.
+const DEADLINE: Duration = Duration::from_secs(10);
+
+/// How long a peer whose socket is full may take nothing at all.
+const GRACE: Duration = Duration::from_secs(30);
+
+/// Silence after which the kernel asks whether the peer is still there, and how often it asks.
+const KEEPALIVE: Duration = Duration::from_secs(60);
+
+/// Most unsent bytes for one peer.
+const OUTBOX: usize = 4 * 1024 * 1024;
+
+/// How many connections there may be.
+pub(super) struct Seats {
+    free: AtomicUsize,
+}
+
+/// One connection's place; given back when dropped.
+pub(super) struct Seat(Arc<Seats>);
+
+impl Seats {
+    pub(super) fn new(seats: usize) -> Arc<Self> {
+        Arc::new(Self { free: AtomicUsize::new(seats) })
+    }
+
+    pub(super) fn take(self: &Arc<Self>) -> Option<Seat> {
+        let taken = self.free.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |free| free.checked_sub(1));
+        taken.ok().map(|_| Seat(Arc::clone(self)))
+    }
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        self.0.free.fetch_add(1, Ordering::SeqCst);
+    }
+}
+
+/// What a finished handshake needs to become a connection.
+#[derive(Clone)]
+pub(super) struct Reception {
+    pub(super) tls: Arc<ServerConfig>,
+    pub(super) events: Sender<Event>,
+    pub(super) hasher: Arc<Hasher>,
+    pub(super) presence: Presence,
+    pub(super) next_session: Arc<AtomicUsize>,
+}
+
+struct Newcomer {
+    socket: TcpStream,
+    peer: SocketAddr,
+    seat: Seat,
+}
+
+/// The handshake threads, as the listener sees them.
+pub(super) struct Handshakes {
+    threads: Vec<(Sender<Newcomer>, Arc<Waker>, JoinHandle<()>)>,
+    stopped: Arc<AtomicBool>,
+    next: usize,
+}
+
+impl Handshakes {
+    pub(super) fn start(threads: usize, reception: &Reception) -> io::Result<Self> {
+        let stopped = Arc::new(AtomicBool::new(false));
+        let threads = (0..threads).map(|i| {
+            let poll = Poll::new()?;
+            let waker = Arc::new(Waker::new(poll.registry(), WAKE)?);
+            // No bound: each newcomer holds a seat, and seats are counted.
+            let (sender, newcomers) = unbounded();
+            let worker = Worker {
+                poll,
+                newcomers,
+                reception: reception.clone(),
+                stopped: Arc::clone(&stopped),
+                waiting: HashMap::new(),
+                deadlines: VecDeque::new(),
+                next: 0,
+            };
+            let thread = Builder::new().name(format!("handshake-{i}")).spawn(move || worker.run())?;
+            Ok((sender, waker, thread))
+        });
+        Ok(Self { threads: threads.collect::<io::Result<_>>()?, stopped, next: 0 })
+    }
+
+    pub(super) fn begin(&mut self, socket: TcpStream, peer: SocketAddr, seat: Seat) {
+        self.next = (self.next + 1) % self.threads.len().max(1);
+        if let Some((newcomers, waker, _)) = self.threads.get(self.next) {
+            let _ = newcomers.send(Newcomer { socket, peer, seat }); // a thread that has ended drops it, and so do we
+            let _ = waker.wake();
+        }
+    }
+
+    /// Ends the threads; handshakes under way are dropped.
+    pub(super) fn stop(self) {
+        self.stopped.store(true, Ordering::SeqCst);
+        for (_, waker, thread) in self.threads {
+            let _ = waker.wake();
+            if thread.join().is_err() {
+                warn!("a handshake thread had panicked");
+            }
+        }
+    }
+}
+
+struct Handshake {
+    socket: mio::net::TcpStream,
+    peer: SocketAddr,
+    tls: ServerConnection,
+    seat: Seat,
+}
+
+enum Progress {
+    Waiting,
+    Finished,
+}
+
+struct Worker {
+    poll: Poll,
+    newcomers: Receiver<Newcomer>,
+    reception: Reception,
+    stopped: Arc<AtomicBool>,
+    waiting: HashMap<Token, Handshake>,
+    /// In the order of their ends, because all take equally long.
+    deadlines: VecDeque<(Instant, Token)>,
+    next: usize,
+}
+
+impl Worker {
+    fn run(mut self) {
+        let mut events = Events::with_capacity(256);
+        while !self.stopped.load(Ordering::SeqCst) {
+            let timeout =
+                self.deadlines.front().map(|(deadline, _)| deadline.saturating_duration_since(Instant::now()));
+            if let Err(error) = self.poll.poll(&mut events, timeout)
+                && error.kind() != io::ErrorKind::Interrupted
+            {
+                warn!(%error, "handshakes cannot be waited for");
+                return;
+            }
+            for token in events.iter().map(mio::event::Event::token).filter(|token| *token != WAKE) {
+                self.advance(token);
+            }
+            while let Ok(newcomer) = self.newcomers.try_recv() {
+                self.begin(newcomer);
+            }
+            self.drop_overdue();
+        }
+    }
+
+    fn begin(&mut self, Newcomer { socket, peer, seat }: Newcomer) {
+        let token = Token(self.next);
+        self.next = (self.next + 1) % WAKE.0;
+        match Handshake::new(socket, peer, seat, &self.reception, self.poll.registry(), token) {
+            Ok(handshake) => {
+                self.waiting.insert(token, handshake);
+                self.deadlines.push_back((Instant::now() + DEADLINE, token));
+                self.advance(token); // its first bytes may have come before the registration
+            }
+            Err(error) => debug!(%peer, %error, "dropped before its handshake"),
+        }
+    }
+
+    fn advance(&mut self, token: Token) {
+        let Some(handshake) = self.waiting.get_mut(&token) else { return };
+        let progress = handshake.advance();
+        if matches!(progress, Ok(Progress::Waiting)) {
+            return;
+        }
+        let Some(mut handshake) = self.waiting.remove(&token) else { return };
+        if let Err(error) = self.poll.registry().deregister(&mut handshake.socket) {
+            debug!(peer = %handshake.peer, %error, "not deregistered");
+        }
+        match progress {
+            Err(error) => debug!(peer = %handshake.peer, %error, "handshake failed"),
+            Ok(_) => self.reception.receive(handshake),
+        }
+    }
+
+    fn drop_overdue(&mut self) {
+        let now = Instant::now();
+        while let Some((_, token)) = self.deadlines.pop_front_if(|(deadline, _)| *deadline <= now) {
+            if let Some(mut handshake) = self.waiting.remove(&token) {
+                debug!(peer = %handshake.peer, "dropped: its handshake took too long");
+                let _ = self.poll.registry().deregister(&mut handshake.socket); // closing it does the same
+            }
+        }
+    }
+}
+
+impl Handshake {
+    fn new(
+        socket: TcpStream,
+        peer: SocketAddr,
+        seat: Seat,
+        reception: &Reception,
+        registry: &Registry,
+        token: Token,
+    ) -> io::Result<Self> {
+        socket.set_nonblocking(true)?;
+        socket.set_nodelay(true)?;
+        let mut socket = mio::net::TcpStream::from_std(socket);
+        registry.register(&mut socket, token, Interest::READABLE | Interest::WRITABLE)?;
+        let tls = ServerConnection::new(Arc::clone(&reception.tls)).map_err(io::Error::other)?;
+        Ok(Self { socket, peer, tls, seat })
+    }
+
+    /// Does what can be done without waiting.
+    fn advance(&mut self) -> io::Result<Progress> {
+        loop {
+            if !self.write()? {
+                return Ok(Progress::Waiting);
+            }
+            if !self.tls.is_handshaking() {
+                return Ok(Progress::Finished);
+            }
+            match self.tls.read_tls(&mut self.socket) {
+                Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
+                Ok(_) => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(Progress::Waiting),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                Err(error) => return Err(error),
+            }
+            if let Err(error) = self.tls.process_new_packets() {
+                let _ = self.write(); // the alert, if it can be sent
+                return Err(io::Error::new(io::ErrorKind::InvalidData, error));
+            }
+        }
+    }
+
+    /// Whether everything is written.
+    fn write(&mut self) -> io::Result<bool> {
+        while self.tls.wants_write() {
+            match self.tls.write_tls(&mut self.socket) {
+                Ok(_) => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(false),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(true)
+    }
+}
+
+impl Reception {
+    /// Gives a finished handshake its thread.
+    fn receive(&self, Handshake { socket, peer, tls, seat }: Handshake) {
+        let socket = TcpStream::from(socket);
+        if let Err(error) = prepare(&socket) {
+            return debug!(%peer, %error, "dropped after its handshake");
+        }
+        let session = SessionId(self.next_session.fetch_add(1, Ordering::Relaxed) as u64);
+        let stream = Stream::new(socket, tls.into());
+        let link = Arc::new(Link::new(session, peer, stream, OUTBOX, self.presence.clone()));
+        let (events, hasher, presence) = (self.events.clone(), Arc::clone(&self.hasher), self.presence.clone());
+        let serve = move || {
+            Connection::serve(link, events, hasher);
+            drop((seat, presence));
+        };
+        let thread = Builder::new().name(format!("session-{session}")).stack_size(STACK).spawn(serve);
+        if let Err(error) = thread {
+            warn!(%peer, %error, "turned away: no thread for it");
+        }
+    }
+}
+
+fn prepare(socket: &TcpStream) -> io::Result<()> {
+    socket.set_nonblocking(false)?;
+    socket.set_write_timeout(Some(GRACE))?;
+    let keepalive = TcpKeepalive::new().with_time(KEEPALIVE).with_interval(KEEPALIVE / 4);
+    SockRef::from(socket).set_tcp_keepalive(&keepalive)
+}

@@ -1,0 +1,84 @@
+//! The server's side of one connection, for those who write to it: they never wait.
+
+use std::io;
+use std::net::SocketAddr;
+
+use tracing::{debug, warn};
+
+use crate::chat::SessionId;
+use crate::server::sync::{Arc, AtomicBool, Builder, Ordering, Presence};
+use crate::tls::{Flush, Stream};
+
+/// Stack of a thread that serves one connection, in bytes. A TLS handshake fits into it with room to spare.
+pub(super) const STACK: usize = 128 * 1024;
+
+/// A connection as the broker sees it.
+pub(super) struct Link {
+    pub(super) session: SessionId,
+    pub(super) peer: SocketAddr,
+    pub(super) stream: Stream,
+    /// Most unsent bytes before the peer is given up.
+    outbox: usize,
+    /// Set once nothing more will be queued: whoever sends the last byte ends the connection.
+    closing: AtomicBool,
+    presence: Presence,
+}
+
+impl Link {
+    pub(super) fn new(session: SessionId, peer: SocketAddr, stream: Stream, outbox: usize, presence: Presence) -> Self {
+        Self { session, peer, stream, outbox, closing: AtomicBool::new(false), presence }
+    }
+
+    /// Sends what is queued, as far as the socket takes it; a full socket gets a thread of its own until it is empty.
+    pub(super) fn flush(self: &Arc<Self>) {
+        match self.stream.flush() {
+            Ok(Flush::Done) => {}
+            Ok(Flush::Full) => self.drain_apart(),
+            Ok(Flush::Draining) => {}
+            Err(error) => self.give_up(&error),
+        }
+        let unsent = self.stream.pending();
+        if unsent > self.outbox && !self.closing.swap(true, Ordering::SeqCst) {
+            warn!(session = %self.session, peer = %self.peer, unsent, "dropped: it does not read what it is sent");
+            self.stream.shutdown();
+        }
+    }
+
+    /// Queues the end, and ends the connection when everything queued is sent.
+    pub(super) fn close(self: &Arc<Self>) {
+        self.stream.queue_close();
+        self.closing.store(true, Ordering::SeqCst);
+        match self.stream.flush() {
+            Ok(Flush::Done) => self.stream.shutdown(),
+            Ok(Flush::Full) => self.drain_apart(),
+            Ok(Flush::Draining) => {} // the drain ends it: it looks at `closing` when it has sent everything
+            Err(error) => self.give_up(&error),
+        }
+    }
+
+    fn drain_apart(self: &Arc<Self>) {
+        let link = Arc::clone(self);
+        let presence = self.presence.clone();
+        let drain = move || {
+            link.drain();
+            drop(presence);
+        };
+        let thread = Builder::new().name(format!("drain-{}", self.session)).stack_size(STACK).spawn(drain);
+        if let Err(error) = thread {
+            self.give_up(&error);
+        }
+    }
+
+    fn drain(self: &Arc<Self>) {
+        match self.stream.drain() {
+            Ok(()) if self.closing.load(Ordering::SeqCst) => self.stream.shutdown(),
+            Ok(()) => {}
+            Err(error) => self.give_up(&error),
+        }
+    }
+
+    fn give_up(&self, error: &io::Error) {
+        debug!(session = %self.session, peer = %self.peer, %error, "dropped: it cannot be sent to");
+        self.stream.shutdown();
+    }
+}

@@ -1,0 +1,137 @@
+//! The server's threads, and all their wiring on one screen.
+//!
+//! ```text
+//! listener ─accept─▶ handshakes ─▶ connection thread: blocking read → decode → slow work with passwords
+//!                                        │ events (bounded, blocking)   ▲ turns (one at a time)
+//!                                        ▼                              │
+//!        disk ◀─ store thread ◀─ orders ─ broker (owns the Hub) ────────┘
+//!                      └─ events ─▶            │ encrypt + one send per recipient and turn that never waits
+//!                                              ▼ socket full: a drain thread of its own takes over
+//! ```
+//!
+//! Waits form a DAG: connections, handshakes and the store wait for the broker, the broker for nobody.
+
+mod broker;
+mod connection;
+mod conversion;
+mod error;
+mod handshake;
+mod hashing;
+mod link;
+mod listener;
+mod options;
+mod setup;
+mod signals;
+mod storage;
+mod sync;
+
+use std::io::{self, Write};
+use std::net::SocketAddr;
+use std::num::NonZero;
+use std::time::Duration;
+
+use tracing::{info, warn};
+
+pub use error::ServerError;
+pub use options::Options;
+
+use crate::chat::Hub;
+use crate::crypto::Fingerprint;
+use crate::tls;
+use broker::{Broker, Event};
+use handshake::{Handshakes, Reception, Seats};
+use hashing::Hasher;
+use listener::Listener;
+use storage::Storage;
+use sync::{Arc, AtomicBool, AtomicUsize, Builder, JoinHandle, Ordering, bounded, presence, unbounded};
+
+/// Events that may wait for the broker before those who send them wait.
+const EVENTS: usize = 1024;
+
+/// Most handshake threads.
+const HANDSHAKE_THREADS: usize = 4;
+
+/// How long connections may take to end after their sessions have.
+const FAREWELL: Duration = Duration::from_secs(5);
+
+/// Runs the server until SIGINT or SIGTERM.
+///
+/// # Errors
+/// [`ServerError`] when it cannot start; once it serves, it ends in order.
+pub fn run(options: &Options) -> Result<(), ServerError> {
+    let identity = setup::identity(options)?;
+    let fingerprint = Fingerprint::of(&identity.spki()?);
+    let tls = tls::server_config(&identity)?;
+    let opened = setup::database(options)?;
+    let socket = listener::bind(options.listen).map_err(|error| ServerError::Listen(options.listen, error))?;
+    let address = socket.local_addr().map_err(|error| ServerError::Listen(options.listen, error))?;
+    let cores = std::thread::available_parallelism().map_or(1, NonZero::get);
+
+    let (events, for_broker) = bounded(EVENTS); // full: whoever has an event waits
+    let (orders, for_storage) = unbounded(); // each session has one change under way at most
+    let hasher = Arc::new(Hasher::new(cores));
+    let (present, all_gone) = presence();
+    let reception = Reception {
+        tls,
+        events: events.clone(),
+        hasher: Arc::clone(&hasher),
+        presence: present,
+        next_session: Arc::new(AtomicUsize::new(1)),
+    };
+    let handshakes = Handshakes::start(cores.min(HANDSHAKE_THREADS), &reception).map_err(no_thread)?;
+    drop(reception);
+    let seats = Seats::new(setup::most_connections());
+    let (listener, stopper) = Listener::new(socket, handshakes, seats).map_err(no_thread)?;
+    let (ended, end) = bounded(1);
+    signals::on_end(move || drop(ended)).map_err(no_thread)?;
+
+    let weak = conversion::weak(&opened.directory);
+    let storage = Storage::new(opened.store, opened.keys, events.clone(), !weak.is_empty());
+    let broker = Broker::new(Hub::new(opened.directory), orders);
+    let stop_conversion = Arc::new(AtomicBool::new(false));
+    let storage = spawn("store", move || storage.run(&for_storage))?;
+    let broker = spawn("broker", move || broker.run(&for_broker))?;
+    let conversion = {
+        let (events, stop) = (events.clone(), Arc::clone(&stop_conversion));
+        spawn("conversion", move || conversion::run(weak, &hasher, &events, &stop))?
+    };
+    let listener = spawn("listener", move || listener.run())?;
+    say_ready(address, fingerprint);
+
+    let _: Result<(), _> = end.recv(); // until the signal drops the other end
+    info!("ending");
+    stop_conversion.store(true, Ordering::Relaxed);
+    stopper.stop();
+    join(listener);
+    let _ = events.send(Event::Shutdown); // a broker that has panicked needs no telling; joining it says so
+    drop(events);
+    join(broker);
+    join(conversion);
+    join(storage);
+    if !all_gone.wait(FAREWELL) {
+        warn!("connections were still busy");
+    }
+    info!("ended");
+    Ok(())
+}
+
+fn no_thread(error: io::Error) -> ServerError {
+    ServerError::System("the operating system gives no thread, poller or signal", error)
+}
+
+fn spawn(name: &str, run: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>, ServerError> {
+    Builder::new().name(name.into()).spawn(run).map_err(no_thread)
+}
+
+fn join(thread: JoinHandle<()>) {
+    if thread.join().is_err() {
+        warn!("a thread had panicked");
+    }
+}
+
+/// Says, on standard output, that connections are accepted. Whoever started the server may have closed it.
+fn say_ready(address: SocketAddr, fingerprint: Fingerprint) {
+    let mut out = io::stdout().lock();
+    let _ = writeln!(out, "Listening on {address}\nKey fingerprint {fingerprint}");
+    let _ = out.flush();
+}

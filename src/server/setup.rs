@@ -1,0 +1,137 @@
+//! What happens before the server listens: the certificate, god's password, the database, the limits of the machine.
+
+use std::fs;
+use std::io::{self, BufRead, IsTerminal, Write};
+use std::path::Path;
+
+use tracing::{info, warn};
+
+use crate::chat::Verifier;
+use crate::crypto::password::PasswordHash;
+use crate::names::Password;
+use crate::server::error::ServerError;
+use crate::server::options::Options;
+use crate::server::storage::now;
+use crate::store::{self, Opened, Origin, Store};
+use crate::tls::ServerIdentity;
+
+/// Descriptors that are not for connections: files, pollers, the standard streams.
+const SPARE_DESCRIPTORS: u64 = 64;
+
+/// A thread takes four mappings; where they end, making a thread aborts the process.
+const MAPPINGS_PER_CONNECTION: u64 = 5;
+
+/// Most connections, whatever the machine allows.
+const MOST_CONNECTIONS: u64 = 50_000;
+
+/// The named certificate; else one in the data folder; else a new one.
+pub(super) fn identity(options: &Options) -> Result<ServerIdentity, ServerError> {
+    if let (Some(certificate), Some(key)) = (&options.cert, &options.key) {
+        return Ok(ServerIdentity::load(certificate, key)?);
+    }
+    let places = [options.data_dir.join("certs"), options.data_dir.clone()];
+    for place in &places {
+        let (certificate, key) = (place.join("server.crt"), place.join("server.key"));
+        if certificate.exists() || key.exists() {
+            return Ok(ServerIdentity::load(&certificate, &key)?);
+        }
+    }
+    let [certs, _] = places;
+    let made = ServerIdentity::generate(&certs.join("server.crt"), &certs.join("server.key"))?;
+    info!(certificate = %made.certificate_path().display(), "made a self-signed certificate, because there was none");
+    Ok(made)
+}
+
+/// The database that is there, or a new one.
+pub(super) fn database(options: &Options) -> Result<Opened, ServerError> {
+    let dir = &options.data_dir;
+    if !store::exists(dir)? {
+        let password = god_password(options.god_password_file.as_deref())?;
+        let god = Verifier::new(PasswordHash::new(&password).to_string());
+        return Ok(Store::create(dir, god, now())?);
+    }
+    let opened = Store::open(dir, now())?;
+    if opened.keys.damaged_lines() > 0 {
+        warn!(
+            lines = opened.keys.damaged_lines(),
+            "public_keys.log holds lines that cannot be read; they are passed over"
+        );
+    }
+    if let Origin::TakenOver { backup } = &opened.origin {
+        announce_take_over(backup);
+    }
+    Ok(opened)
+}
+
+fn announce_take_over(backup: &Path) {
+    let backup = backup.display();
+    warn!(
+        "took over the Python server's database; the original is in {backup}, with the old, weakly protected passwords. \
+         To go back: stop this server, move {backup} to database.enc, delete database.journal, start the Python server \
+         (what was registered since is lost). Once you are sure to stay, delete {backup}"
+    );
+}
+
+/// From the file; else hidden and twice on a terminal; else one line of standard input.
+fn god_password(file: Option<&Path>) -> Result<Password, ServerError> {
+    let failed = |why: String| ServerError::GodPassword(why);
+    let password = match file {
+        Some(file) => {
+            let text = fs::read_to_string(file).map_err(|error| failed(format!("{}: {error}", file.display())))?;
+            text.lines().next().unwrap_or_default().to_owned()
+        }
+        None if io::stdin().is_terminal() => ask_twice().map_err(|error| failed(error.to_string()))?,
+        None => {
+            let mut line = String::new();
+            io::stdin().lock().read_line(&mut line).map_err(|error| failed(error.to_string()))?;
+            line.trim_end_matches(['\r', '\n']).to_owned()
+        }
+    };
+    match password.as_str() {
+        "" => Err(failed("it is empty; give one line on standard input, or --god-password-file".into())),
+        // A command is split at white space: nobody could type it.
+        text if text.contains(char::is_whitespace) => {
+            Err(failed("it holds white space, so nobody could log in with it".into()))
+        }
+        _ => Ok(Password::new(password)),
+    }
+}
+
+fn ask_twice() -> io::Result<String> {
+    writeln!(
+        io::stderr(),
+        "There is no database yet. Choose the password of the reserved user 'god', who may enter every room."
+    )?;
+    loop {
+        let first = rpassword::prompt_password("Password for god: ")?;
+        if first == rpassword::prompt_password("The same again: ")? {
+            return Ok(first);
+        }
+        writeln!(io::stderr(), "The two differ. Once more.")?;
+    }
+}
+
+/// As many connections as descriptors and mappings allow.
+pub(super) fn most_connections() -> usize {
+    let by_descriptors = descriptors().saturating_sub(SPARE_DESCRIPTORS);
+    let by_mappings = fs::read_to_string("/proc/sys/vm/max_map_count")
+        .ok()
+        .and_then(|text| text.trim().parse::<u64>().ok())
+        .map_or(u64::MAX, |mappings| mappings / MAPPINGS_PER_CONNECTION);
+    by_descriptors.min(by_mappings).min(MOST_CONNECTIONS) as usize
+}
+
+/// The limit on open files, after raising it as far as it goes.
+#[cfg(unix)]
+fn descriptors() -> u64 {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let limit = getrlimit(Resource::Nofile);
+    let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };
+    let in_force = if setrlimit(Resource::Nofile, raised).is_ok() { limit.maximum } else { limit.current };
+    in_force.unwrap_or(u64::MAX)
+}
+
+#[cfg(not(unix))]
+fn descriptors() -> u64 {
+    u64::MAX
+}

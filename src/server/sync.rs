@@ -1,0 +1,63 @@
+//! The locks, channels and threads of the server, in one place: a model checker can stand in for them here.
+
+pub(super) use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+pub(super) use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+pub(super) use std::thread::{Builder, JoinHandle};
+
+pub(super) use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded, unbounded};
+
+/// Takes a lock. A thread that panicked with it leaves data that is still good enough to go on with: every critical section
+/// of the server is a single step.
+pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Tells when all who hold a copy are gone: the threads that come and go with the connections hold one each.
+#[derive(Clone)]
+pub(super) struct Presence(#[allow(dead_code, reason = "held, not used: its drop is the signal")] Sender<()>);
+
+/// The other end of a [`Presence`].
+pub(super) struct Absence(Receiver<()>);
+
+pub(super) fn presence() -> (Presence, Absence) {
+    let (sender, receiver) = bounded(0);
+    (Presence(sender), Absence(receiver))
+}
+
+impl Absence {
+    /// Waits until all copies are dropped, or the time is up; whether they are.
+    pub(super) fn wait(&self, timeout: std::time::Duration) -> bool {
+        self.0.recv_timeout(timeout) == Err(RecvTimeoutError::Disconnected)
+    }
+}
+
+/// A number of permits.
+pub(super) struct Semaphore {
+    free: Mutex<usize>,
+    freed: Condvar,
+}
+
+impl Semaphore {
+    pub(super) fn new(permits: usize) -> Self {
+        Self { free: Mutex::new(permits), freed: Condvar::new() }
+    }
+
+    /// Runs `work` with a permit, waiting for one first.
+    pub(super) fn with_permit<T>(&self, work: impl FnOnce() -> T) -> T {
+        let mut free =
+            self.freed.wait_while(lock(&self.free), |free| *free == 0).unwrap_or_else(PoisonError::into_inner);
+        *free -= 1;
+        drop(free);
+        let _permit = Permit(self);
+        work()
+    }
+}
+
+struct Permit<'a>(&'a Semaphore);
+
+impl Drop for Permit<'_> {
+    fn drop(&mut self) {
+        *lock(&self.0.free) += 1;
+        self.0.freed.notify_one();
+    }
+}

@@ -1,0 +1,707 @@
+//! What must hold of a database on disk, whatever happens to it.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+
+use proptest::prelude::*;
+use tempfile::TempDir;
+
+use super::*;
+use crate::crypto::password::PasswordHash;
+use crate::names::{Password, RoomName, UserName};
+
+const NOW: u64 = 1_700_000_000;
+
+/// Users and rooms, each with its hash, in order.
+type Content = (Vec<(String, String)>, Vec<(String, String)>);
+
+/// A folder in memory where there is one: these tests sync thousands of times.
+fn folder() -> TempDir {
+    let memory = Path::new("/dev/shm");
+    if memory.is_dir() { tempfile::tempdir_in(memory).unwrap() } else { tempfile::tempdir().unwrap() }
+}
+
+fn user(name: &str, hash: &str) -> Change {
+    Change::AddUser { user: UserName::new(name), password: Verifier::new(hash) }
+}
+
+fn room(name: &str, hash: &str) -> Change {
+    Change::AddRoom { room: RoomName::new(name), password: Verifier::new(hash) }
+}
+
+fn passwd(name: &str, hash: &str) -> Change {
+    Change::SetUserPassword { user: UserName::new(name), password: Verifier::new(hash) }
+}
+
+fn create(dir: &TempDir) -> Store {
+    Store::create(dir.path(), Verifier::new("$god"), NOW).unwrap().store
+}
+
+fn content(directory: &Directory) -> Content {
+    let users = directory.users().iter().map(|(n, a)| (n.as_str().to_owned(), a.password.as_str().to_owned()));
+    let rooms = directory.rooms().iter().map(|(n, r)| (n.as_str().to_owned(), r.password.as_str().to_owned()));
+    (users.collect(), rooms.collect())
+}
+
+fn open(dir: &TempDir) -> Result<Content, StoreError> {
+    Store::open(dir.path(), NOW).map(|opened| content(&opened.directory))
+}
+
+fn open_error(dir: &TempDir) -> StoreError {
+    match open(dir) {
+        Ok(_) => panic!("it opened"),
+        Err(error) => error,
+    }
+}
+
+fn bytes(dir: &Path) -> BTreeMap<String, Vec<u8>> {
+    let entries = fs::read_dir(dir).unwrap().map(Result::unwrap);
+    entries.map(|e| (e.file_name().into_string().unwrap(), fs::read(e.path()).unwrap())).collect()
+}
+
+fn restore(dir: &Path, files: &BTreeMap<String, Vec<u8>>) {
+    for name in bytes(dir).keys() {
+        fs::remove_file(dir.join(name)).unwrap();
+    }
+    for (name, content) in files {
+        fs::write(dir.join(name), content).unwrap();
+    }
+}
+
+/// A database with groups in its snapshot and groups in its journal, and what it holds.
+fn lived_in(dir: &TempDir) -> Content {
+    let mut store = create(dir);
+    store.commit(&[user("bob", "$b"), room("#tea", "$t")], NOW).unwrap();
+    store.commit(&[user("ann", "$a")], NOW).unwrap();
+    store.fold(NOW).unwrap();
+    store.commit(&[passwd("bob", "$b2")], NOW).unwrap();
+    store.commit(&[room("x", "$x"), user("Zoë", "$z"), room("a", "$r")], NOW).unwrap();
+    store.commit(&[passwd("ann", "$a2")], NOW).unwrap();
+    let pairs = |list: &[(&str, &str)]| list.iter().map(|(n, h)| ((*n).to_owned(), (*h).to_owned())).collect();
+    (
+        pairs(&[("god", "$god"), ("bob", "$b2"), ("ann", "$a2"), ("Zoë", "$z")]),
+        pairs(&[("#tea", "$t"), ("x", "$x"), ("a", "$r")]),
+    )
+}
+
+/// A `database.enc` as the Python server writes it, and its key.
+fn python(dir: &TempDir, json: &str) -> Vec<u8> {
+    let key = FernetKey::generate();
+    fs::write(dir.path().join(KEY), format!("{}\n", key.expose())).unwrap();
+    // Of a clock that was ahead.
+    let token = key.seal(json.as_bytes(), NOW + 1_000_000).into_bytes();
+    fs::write(dir.path().join(DATABASE), &token).unwrap();
+    token
+}
+
+#[test]
+fn what_was_saved_is_there_again_in_its_order() {
+    let dir = folder();
+    let all = lived_in(&dir);
+    assert_eq!(open(&dir).unwrap(), all);
+    assert_eq!(fs::read(dir.path().join(JOURNAL)).unwrap(), b"");
+    assert_eq!(open(&dir).unwrap(), all);
+}
+
+#[test]
+fn a_fold_changes_nothing_but_the_journal() {
+    let dir = folder();
+    let all = lived_in(&dir);
+    let mut opened = Store::open(dir.path(), NOW).unwrap();
+    assert_eq!(opened.store.journal_len(), 0);
+    opened.store.commit(&[passwd("god", "$g2")], NOW).unwrap();
+    assert!(opened.store.journal_len() > 0);
+    opened.store.fold(NOW).unwrap();
+    assert_eq!(opened.store.journal_len(), 0);
+    opened.store.commit(&[passwd("god", "$god")], NOW).unwrap();
+    drop(opened);
+    assert_eq!(open(&dir).unwrap(), all);
+}
+
+#[test]
+fn a_second_server_is_kept_out() {
+    let dir = folder();
+    let store = create(&dir);
+    assert!(matches!(open_error(&dir), StoreError::Locked { .. }));
+    assert!(matches!(Store::create(dir.path(), Verifier::new("$"), NOW), Err(StoreError::Locked { .. })));
+    drop(store);
+    assert!(open(&dir).is_ok());
+    assert!(matches!(Store::create(dir.path(), Verifier::new("$"), NOW), Err(StoreError::Exists { .. })));
+}
+
+#[cfg(unix)]
+#[test]
+fn nobody_else_may_read_any_file() {
+    use std::os::unix::fs::PermissionsExt;
+    let dir = folder();
+    python(&dir, r#"{"users": {}, "rooms": {}}"#);
+    fs::remove_file(dir.path().join(KEY)).unwrap();
+    fs::remove_file(dir.path().join(DATABASE)).unwrap();
+    lived_in(&dir);
+    let mut opened = Store::open(dir.path(), NOW).unwrap();
+    opened.keys.put(&UserName::god(), "PEM").unwrap();
+    for entry in fs::read_dir(dir.path()).unwrap().map(Result::unwrap) {
+        assert_eq!(entry.metadata().unwrap().permissions().mode() & 0o777, 0o600, "{:?}", entry.file_name());
+    }
+}
+
+#[test]
+fn every_changed_byte_is_noticed_and_nothing_is_touched() {
+    let dir = folder();
+    let all = lived_in(&dir);
+    let unfolded = bytes(dir.path());
+    assert_every_flip_is_noticed(&dir, &unfolded);
+
+    // The same when a crash came between the snapshot and the emptying of the journal.
+    open(&dir).unwrap();
+    let mut half_folded = bytes(dir.path());
+    half_folded.insert(JOURNAL.to_owned(), unfolded[JOURNAL].clone());
+    restore(dir.path(), &half_folded);
+    assert_every_flip_is_noticed(&dir, &half_folded);
+    assert_eq!(open(&dir).unwrap(), all);
+}
+
+fn assert_every_flip_is_noticed(dir: &TempDir, files: &BTreeMap<String, Vec<u8>>) {
+    for name in [DATABASE, JOURNAL] {
+        let path = dir.path().join(name);
+        let good = fs::read(&path).unwrap();
+        assert!(good.len() > 300);
+        for i in 0..good.len() {
+            // 0x40 makes a letter of a line feed.
+            for mask in [0x01, 0x20, 0x40, 0xff] {
+                let mut bad = good.clone();
+                bad[i] ^= mask;
+                fs::write(&path, &bad).unwrap();
+                let error = open_error(dir);
+                match error {
+                    StoreError::Unopenable { .. } => assert_eq!(name, DATABASE),
+                    StoreError::Damaged { line: Some(line), .. } => {
+                        let lines = good[..=i].split_inclusive(|b| *b == b'\n').count() as u64;
+                        assert_eq!((name, line), (JOURNAL, lines), "byte {i} ^ {mask:#x}");
+                    }
+                    other => panic!("byte {i} of {name} ^ {mask:#x}: {other}"),
+                }
+                fs::write(&path, [&bad[..i], &good[i..]].concat()).unwrap();
+                assert_eq!(&bytes(dir.path()), files);
+            }
+        }
+    }
+}
+
+#[test]
+fn a_journal_is_whole_or_refused() {
+    let dir = folder();
+    lived_in(&dir);
+    let files = bytes(dir.path());
+    let lines: Vec<&[u8]> = files[JOURNAL].split_inclusive(|byte| *byte == b'\n').collect();
+    assert_eq!(lines.len(), 8);
+    let without = |from: usize, to: usize| [&lines[..from], &lines[to..]].concat().concat();
+    let cases = [
+        ("the first group is gone", without(0, 2)),
+        ("a group in the middle is gone", without(2, 6)),
+        ("a change is gone", without(3, 4)),
+        ("a mark is gone", without(1, 2)),
+        ("a group is there twice", [&lines[..2], &lines[..]].concat().concat()),
+        ("changes are swapped", [&lines[..2], &[lines[4], lines[3], lines[2]], &lines[5..]].concat().concat()),
+        ("an empty line", [&b"\n"[..], &files[JOURNAL]].concat()),
+        (
+            "a carriage return",
+            files[JOURNAL]
+                .iter()
+                .flat_map(|b| if *b == b'\n' { &b"\r\n"[..] } else { std::slice::from_ref(b) })
+                .copied()
+                .collect(),
+        ),
+        ("a few zeros", [&files[JOURNAL][..], &[0; 15]].concat()),
+        ("zeros before a line", [&[0; 40], &files[JOURNAL][..]].concat()),
+        ("text behind it", [&files[JOURNAL][..], b"gAAA?"].concat()),
+        ("a whole line of something else behind it", [&files[JOURNAL][..], b"gAAA\n"].concat()),
+    ];
+    for (what, journal) in cases {
+        fs::write(dir.path().join(JOURNAL), &journal).unwrap();
+        let before = bytes(dir.path());
+        assert!(matches!(open_error(&dir), StoreError::Damaged { line: Some(_), .. }), "{what}");
+        assert_eq!(bytes(dir.path()), before, "{what}");
+    }
+}
+
+#[test]
+fn another_databases_journal_is_refused_even_under_the_same_key() {
+    let dirs = [folder(), folder()];
+    let mut first = create(&dirs[0]);
+    fs::copy(dirs[0].path().join(KEY), dirs[1].path().join(KEY)).unwrap();
+    let second = create(&dirs[1]);
+    first.commit(&[user("bob", "$b")], NOW).unwrap();
+    fs::copy(dirs[0].path().join(JOURNAL), dirs[1].path().join(JOURNAL)).unwrap();
+    drop(second);
+    assert!(matches!(open_error(&dirs[1]), StoreError::Damaged { line: Some(2), .. }));
+}
+
+#[test]
+fn an_older_snapshot_with_a_newer_journal_is_refused_and_without_one_is_opened() {
+    let dir = folder();
+    drop(create(&dir));
+    let old = fs::read(dir.path().join(DATABASE)).unwrap();
+    lived_in_on(&dir);
+    fs::write(dir.path().join(DATABASE), &old).unwrap();
+    let error = open_error(&dir).to_string();
+    assert!(error.contains("database.journal, line 2: a group of changes is missing"), "{error}");
+    // As somebody restores it who knows of no journal.
+    fs::remove_file(dir.path().join(JOURNAL)).unwrap();
+    assert_eq!(open(&dir).unwrap().0, [("god".to_owned(), "$god".to_owned())]);
+}
+
+fn lived_in_on(dir: &TempDir) {
+    let mut store = Store::open(dir.path(), NOW).unwrap().store;
+    store.commit(&[user("bob", "$b")], NOW).unwrap();
+    store.fold(NOW).unwrap();
+    store.commit(&[user("ann", "$a")], NOW).unwrap();
+}
+
+#[test]
+fn wherever_the_journal_is_cut_off_all_whole_groups_are_there() {
+    let dir = folder();
+    lived_in(&dir);
+    let files = bytes(dir.path());
+    let journal = &files[JOURNAL];
+    let ends: Vec<usize> = (0..journal.len()).filter(|i| journal[*i] == b'\n').map(|i| i + 1).collect();
+    let group_ends = [ends[1], ends[5], ends[7]];
+    for cut in 0..=journal.len() {
+        for zeros in [0, 16, 5000] {
+            restore(dir.path(), &files);
+            fs::write(dir.path().join(JOURNAL), [&journal[..cut], &vec![0; zeros]].concat()).unwrap();
+            let (users, rooms) = open(&dir).unwrap();
+            let whole = group_ends.iter().filter(|end| **end <= cut).count();
+            assert_eq!(users.iter().any(|(_, hash)| hash == "$b2"), whole >= 1);
+            assert_eq!(rooms.len(), if whole >= 2 { 3 } else { 1 });
+            assert_eq!(users.iter().any(|(_, hash)| hash == "$a2"), whole >= 3);
+        }
+    }
+}
+
+#[test]
+fn the_key_must_be_there_and_the_right_one() {
+    let dir = folder();
+    lived_in(&dir);
+    let key = dir.path().join(KEY);
+    let good = fs::read(&key).unwrap();
+    assert_eq!(good.len(), 44);
+    fs::write(&key, FernetKey::generate().expose()).unwrap();
+    let error = open_error(&dir);
+    assert!(matches!(error, StoreError::Unopenable { .. }));
+    assert!(error.to_string().contains("restore both from one backup"));
+    fs::write(&key, "short").unwrap();
+    assert!(matches!(open_error(&dir), StoreError::KeyInvalid { .. }));
+    fs::remove_file(&key).unwrap();
+    assert!(matches!(open_error(&dir), StoreError::KeyMissing { .. }));
+    fs::write(&key, [b" ", &good[..], b"\r\n"].concat()).unwrap();
+    assert!(open(&dir).is_ok());
+}
+
+#[test]
+fn a_part_of_a_database_is_not_taken_for_none() {
+    let dir = folder();
+    assert!(!exists(dir.path()).unwrap());
+    assert!(matches!(open_error(&dir), StoreError::Missing { .. }));
+    lived_in(&dir);
+    assert!(exists(dir.path()).unwrap());
+    fs::remove_file(dir.path().join(DATABASE)).unwrap();
+    assert!(matches!(exists(dir.path()), Err(StoreError::Orphan { .. })));
+    assert!(matches!(Store::create(dir.path(), Verifier::new("$"), NOW), Err(StoreError::Orphan { .. })));
+    // A snapshot that never got its name is what a crash leaves of a database that was being created.
+    fs::rename(dir.path().join(JOURNAL), dir.path().join("database.enc.tmp")).unwrap();
+    assert!(matches!(exists(dir.path()), Ok(false)));
+    assert!(Store::create(dir.path(), Verifier::new("$"), NOW).is_ok());
+}
+
+#[test]
+fn what_a_crash_left_under_temporary_names_is_swept_up() {
+    let dir = folder();
+    let all = lived_in(&dir);
+    for name in ["database.enc.tmp", "database.journal.tmp", "public_keys.log.tmp"] {
+        fs::write(dir.path().join(name), "half").unwrap();
+    }
+    assert_eq!(open(&dir).unwrap(), all);
+    assert!(bytes(dir.path()).keys().all(|name| !name.ends_with(".tmp")));
+}
+
+#[test]
+fn an_existing_key_is_used_for_a_new_database() {
+    let dir = folder();
+    let key = FernetKey::generate();
+    fs::write(dir.path().join(KEY), key.expose()).unwrap();
+    drop(create(&dir));
+    assert!(key.open(&fs::read_to_string(dir.path().join(DATABASE)).unwrap()).is_ok());
+    assert_eq!(fs::read_to_string(dir.path().join(KEY)).unwrap(), key.expose());
+}
+
+#[test]
+fn a_python_database_is_taken_over_and_kept() {
+    let dir = folder();
+    let hash = "2bb80d537b1da3e38bd30361aa855686bde0eacd7162fef6a25fe97bf527a25b"; // of "secret" without salt
+    let json = format!(
+        r#"{{"users": {{"god": {{"salt": "", "pass_hash": "{hash}"}}, "a::b": {{"pass_hash": "{hash}", "salt": "$x y"}}}},
+            "rooms": {{"z": {{"password": "pass word"}}, "caf\u00e9": {{"password": ""}}}}}}"#
+    );
+    let original = python(&dir, &json);
+    let mut opened = Store::open(dir.path(), NOW).unwrap();
+    let Origin::TakenOver { backup } = &opened.origin else { panic!("not taken over") };
+    assert_eq!(fs::read(backup).unwrap(), original);
+    assert_eq!(backup.file_name().unwrap(), "database.enc.python");
+    let (users, rooms) = content(&opened.directory);
+    let names = |list: &[(String, String)]| list.iter().map(|(name, _)| name.clone()).collect::<Vec<_>>();
+    assert_eq!((names(&users), names(&rooms)), (vec!["god".into(), "a::b".into()], vec!["z".into(), "café".into()]));
+    let takes = |hash: &str, word: &str| PasswordHash::parse(hash).unwrap().verify(&Password::new(word));
+    assert!(takes(&users[0].1, "secret") && !takes(&users[0].1, "Secret"));
+    assert!(takes(&rooms[0].1, "pass word") && takes(&rooms[1].1, ""));
+    opened.store.commit(&[user("new", "$n")], NOW).unwrap();
+    drop(opened);
+    let opened = Store::open(dir.path(), NOW).unwrap();
+    assert_eq!(opened.origin, Origin::Ours);
+    assert_eq!(opened.directory.users().len(), 3);
+}
+
+#[test]
+fn a_backup_is_reused_when_it_is_the_same_and_never_overwritten_when_it_is_not() {
+    let dir = folder();
+    let original = python(&dir, r#"{"users": {}, "rooms": {}}"#);
+    let again = |expected: &str| {
+        fs::write(dir.path().join(DATABASE), &original).unwrap();
+        let Origin::TakenOver { backup } = Store::open(dir.path(), NOW).unwrap().origin else { panic!() };
+        assert_eq!(backup.file_name().unwrap(), expected);
+        assert_eq!(fs::read(backup).unwrap(), original);
+    };
+    again("database.enc.python");
+    again("database.enc.python");
+    fs::write(dir.path().join("database.enc.python"), "older").unwrap();
+    again("database.enc.python-2");
+    fs::write(dir.path().join("database.enc.python-2"), "old").unwrap();
+    again("database.enc.python-3");
+    assert_eq!(fs::read(dir.path().join("database.enc.python")).unwrap(), b"older");
+}
+
+#[test]
+fn what_no_python_server_wrote_is_refused_by_name_without_its_secrets() {
+    let hash = "0".repeat(64);
+    let user = |body: &str| format!(r#"{{"users": {{"bob": {body}}}, "rooms": {{}}}}"#);
+    let room = |body: &str| format!(r#"{{"users": {{}}, "rooms": {{"tea": {body}}}}}"#);
+    let good = format!(r#"{{"salt": "s", "pass_hash": "{hash}"}}"#);
+    let cases = [
+        (user(r#"{"salt": "hush"}"#), "user bob"),
+        (user(r#"{"salt": "s", "pass_hash": "hush"}"#), "user bob"),
+        (user(&good.replace("\"s\"", "7")), "user bob"),
+        (user(&good.replace("\"s\"", "\"s\", \"hush\": 1")), "user bob"),
+        (user(r#""hush""#), "user bob"),
+        (format!(r#"{{"users": {{"bob": {good}, "bob": {good}}}, "rooms": {{}}}}"#), "user bob occurs twice"),
+        (room(r#"{"password": null}"#), "room tea"),
+        (room(r#"{"password": ["hush"]}"#), "room tea"),
+        (r#"{"users": {}}"#.to_owned(), "rooms"),
+        (r#"{"users": {}, "rooms": {}, "bans": {}}"#.to_owned(), "bans"),
+        ("[]".to_owned(), ""),
+        ("hush".to_owned(), ""),
+    ];
+    for (json, named) in cases {
+        let dir = folder();
+        python(&dir, &json);
+        drop(Folder::lock(dir.path()).unwrap());
+        let before = bytes(dir.path());
+        let error = open_error(&dir);
+        assert!(matches!(error, StoreError::NotPython { .. }), "{json}");
+        let error = error.to_string();
+        assert!(error.contains(named) && !error.contains("hush"), "{error}");
+        assert_eq!(bytes(dir.path()), before);
+    }
+}
+
+#[test]
+fn formats_of_later_versions_and_impossible_ones_are_refused() {
+    let dir = folder();
+    python(&dir, r#"{"format": 2, "users": 5}"#);
+    assert!(matches!(open_error(&dir), StoreError::Newer { format: 2, .. }));
+    let entry = r#"{"password": "$"}"#;
+    let journal = format!(r#"{{"group": 0, "check": "{}"}}"#, "0".repeat(64));
+    let good = format!(r#"{{"format": 1, "journal": {journal}, "users": {{"a": {entry}}}, "rooms": {{}}}}"#);
+    python(&dir, &good);
+    assert!(open(&dir).is_ok());
+    for bad in [
+        good.replace(r#""rooms": {}"#, &format!(r#""rooms": {{"b": {entry}, "b": {entry}}}"#)),
+        good.replace(r#", "rooms": {}"#, ""),
+        good.replace("000\"", "\""),
+        good.replace("000\"", "00x\""),
+        good.replace(r#""rooms""#, r#""more": 1, "rooms""#),
+    ] {
+        python(&dir, &bad);
+        assert!(matches!(open_error(&dir), StoreError::Damaged { line: None, .. }), "{bad}");
+    }
+}
+
+#[test]
+fn a_python_database_beside_a_journal_of_ours_is_refused() {
+    let dir = folder();
+    lived_in(&dir);
+    fs::write(dir.path().join(DATABASE), python(&folder(), r#"{"users": {}, "rooms": {}}"#)).unwrap();
+    assert!(matches!(open_error(&dir), StoreError::Unopenable { .. }));
+    python(&dir, r#"{"users": {}, "rooms": {}}"#);
+    let before = bytes(dir.path());
+    assert!(matches!(open_error(&dir), StoreError::Damaged { line: None, .. }));
+    assert_eq!(bytes(dir.path()), before);
+}
+
+#[test]
+fn a_change_that_does_not_fit_is_refused_by_name() {
+    let dir = folder();
+    let mut store = create(&dir);
+    store.commit(&[user("bob", "$b")], NOW).unwrap();
+    store.commit(&[user("bob", "$b")], NOW).unwrap();
+    drop(store);
+    let error = open_error(&dir).to_string();
+    assert!(error.contains("line 4: user bob is added twice"), "{error}");
+}
+
+#[test]
+fn public_keys_are_recorded_and_found_again() {
+    let dir = folder();
+    let mut keys = Store::create(dir.path(), Verifier::new("$god"), NOW).unwrap().keys;
+    let (bob, ann) = (UserName::new("bob"), UserName::new("Änn\n"));
+    assert_eq!(keys.get(&bob).unwrap(), None);
+    assert!(keys.put(&bob, "PEM 1\n").unwrap());
+    assert!(!keys.put(&bob, "PEM 1\n").unwrap());
+    assert!(keys.put(&ann, "PEM a").unwrap());
+    assert!(keys.put(&bob, "PEM 2").unwrap());
+    keys.sync().unwrap();
+    for _ in 0..2 {
+        assert_eq!(keys.get(&bob).unwrap().as_deref(), Some("PEM 2"));
+        assert_eq!(keys.get(&ann).unwrap().as_deref(), Some("PEM a"));
+        drop(keys);
+        keys = Store::open(dir.path(), NOW).unwrap().keys;
+    }
+    assert_eq!(keys.damaged_lines(), 0);
+}
+
+#[test]
+fn superseded_public_keys_are_cleared_away_at_the_next_start() {
+    let dir = folder();
+    let mut keys = Store::create(dir.path(), Verifier::new("$god"), NOW).unwrap().keys;
+    let users: Vec<UserName> = (0..50).map(|n| UserName::new(&format!("user{n}"))).collect();
+    for round in 0..5 {
+        for user in &users {
+            keys.put(user, &format!("{user} {round}")).unwrap();
+        }
+    }
+    drop(keys);
+    let lines = || fs::read_to_string(dir.path().join(folder::PUBLIC_KEYS)).unwrap().lines().count();
+    assert_eq!(lines(), 250);
+    let mut keys = Store::open(dir.path(), NOW).unwrap().keys;
+    assert_eq!(lines(), 50);
+    assert!(keys.put(&users[7], "new").unwrap());
+    for user in &users {
+        let expected = if *user == users[7] { "new".to_owned() } else { format!("{user} 4") };
+        assert_eq!(keys.get(user).unwrap(), Some(expected));
+    }
+}
+
+#[test]
+fn a_public_key_that_was_cut_short_is_dropped_and_a_damaged_one_is_an_error_until_it_comes_again() {
+    let dir = folder();
+    let mut keys = Store::create(dir.path(), Verifier::new("$god"), NOW).unwrap().keys;
+    let (bob, ann) = (UserName::new("bob"), UserName::new("ann"));
+    keys.put(&bob, "PEM b").unwrap();
+    keys.put(&ann, "PEM a").unwrap();
+    drop(keys);
+    let path = dir.path().join(folder::PUBLIC_KEYS);
+    let whole = fs::read(&path).unwrap();
+    let first = whole.iter().position(|byte| *byte == b'\n').unwrap() + 1;
+    for cut in first..whole.len() {
+        fs::write(&path, &whole[..cut]).unwrap();
+        let mut keys = Store::open(dir.path(), NOW).unwrap().keys;
+        assert_eq!(keys.get(&ann).unwrap(), None);
+        assert!(keys.put(&ann, "PEM a").unwrap());
+        assert_eq!(fs::read(&path).unwrap(), whole);
+    }
+    for i in 0..first - 1 {
+        let mut bad = whole.clone();
+        bad[i] ^= 1;
+        fs::write(&path, &bad).unwrap();
+        let mut keys = Store::open(dir.path(), NOW).unwrap().keys;
+        assert!(!matches!(keys.get(&bob), Ok(Some(_))), "byte {i}");
+        assert_eq!(keys.get(&ann).unwrap().as_deref(), Some("PEM a"));
+        assert!(keys.put(&bob, "PEM b").unwrap());
+        assert_eq!(keys.get(&bob).unwrap().as_deref(), Some("PEM b"));
+    }
+}
+
+/// Names the folder that a fresh process is to open, so that its peak of memory is that of opening alone.
+#[cfg(target_os = "linux")]
+const MILLION: &str = "STORE_TESTS_MILLION";
+
+#[cfg(target_os = "linux")]
+#[test]
+#[ignore = "takes a minute: cargo test --release -- --ignored million"]
+fn a_million_accounts_load_in_seconds_and_in_less_than_a_gibibyte() {
+    if let Some(dir) = std::env::var_os(MILLION) {
+        return open_a_million(Path::new(&dir));
+    }
+    let dir = folder();
+    let mut store = create(&dir);
+    let hash = PasswordHash::of_nobody().to_string();
+    for hundred_thousand in 0..10 {
+        let names = (0..100_000).map(|n| format!("account{hundred_thousand}{n:05}"));
+        store.commit(&names.map(|name| user(&name, &hash)).collect::<Vec<_>>(), NOW).unwrap();
+        store.fold(NOW).unwrap();
+    }
+    store.commit(&[room("r", "$r")], NOW).unwrap();
+    drop(store);
+    for what in ["with a journal", "without"] {
+        let mut again = std::process::Command::new(std::env::current_exe().unwrap());
+        again.args(["million", "--ignored", "--nocapture"]).env(MILLION, dir.path());
+        println!("{what}:");
+        assert!(again.status().unwrap().success());
+    }
+}
+
+#[cfg(target_os = "linux")]
+fn open_a_million(dir: &Path) {
+    let start = std::time::Instant::now();
+    let opened = Store::open(dir, NOW).unwrap();
+    let took = start.elapsed();
+    assert_eq!(opened.directory.users().len(), 1_000_001);
+    let status = fs::read_to_string("/proc/self/status").unwrap();
+    let kib = |what| status.lines().find_map(|line| line.strip_prefix(what)?.trim().strip_suffix(" kB")).unwrap();
+    let peak: u64 = kib("VmHWM:").parse().unwrap();
+    println!("{took:?}, peak {peak} KiB, then {} KiB", kib("VmRSS:"));
+    assert!(peak < 1 << 20);
+}
+
+/// What a sequence of events is made of.
+#[derive(Debug, Clone)]
+enum Event {
+    /// A group of this many changes, each drawn from a number.
+    Commit(Vec<u16>),
+    Fold,
+    Reopen,
+    /// A power loss that leaves this part of the journal, in thousandths, and zeros behind it.
+    Tear(usize, bool),
+    /// A crash between a snapshot and the emptying of the journal.
+    HalfFold,
+}
+
+fn events() -> impl Strategy<Value = Vec<Event>> {
+    let event = prop_oneof![
+        6 => prop::collection::vec(any::<u16>(), 1..5).prop_map(Event::Commit),
+        1 => Just(Event::Fold),
+        1 => Just(Event::Reopen),
+        2 => (0..=1000usize, any::<bool>()).prop_map(|(part, zeros)| Event::Tear(part, zeros)),
+        1 => Just(Event::HalfFold),
+    ];
+    prop::collection::vec(event, 1..40)
+}
+
+/// The store, and what it must hold.
+struct World {
+    dir: TempDir,
+    store: Option<Store>,
+    now: Directory,
+    /// What was saved by the group that ends at that byte of the journal; the first is the snapshot.
+    saved: Vec<(u64, Content)>,
+}
+
+impl World {
+    fn new() -> Self {
+        let dir = folder();
+        let opened = Store::create(dir.path(), Verifier::new("$god"), NOW).unwrap();
+        let saved = vec![(0, content(&opened.directory))];
+        Self { dir, store: Some(opened.store), now: opened.directory, saved }
+    }
+
+    fn apply(&mut self, event: Event) {
+        match event {
+            Event::Commit(numbers) => {
+                let group: Vec<Change> = numbers.into_iter().map(|number| self.change(number)).collect();
+                let store = self.store.as_mut().unwrap();
+                store.commit(&group, NOW).unwrap();
+                self.saved.push((store.journal_len(), content(&self.now)));
+            }
+            Event::Fold => {
+                self.store.as_mut().unwrap().fold(NOW).unwrap();
+                self.saved = vec![(0, content(&self.now))];
+            }
+            Event::Reopen => self.reopen(),
+            Event::Tear(part, zeros) => self.tear(part, zeros),
+            Event::HalfFold => {
+                let journal = self.dir.path().join(JOURNAL);
+                let before = fs::read(&journal).unwrap();
+                self.apply(Event::Fold);
+                fs::write(&journal, before).unwrap();
+                self.reopen();
+            }
+        }
+    }
+
+    /// A change that fits, and makes it in the model.
+    fn change(&mut self, number: u16) -> Change {
+        let (name, hash) = (format!("n{}", number / 4 % 30), format!("${number}"));
+        let (user, room, password) = (UserName::new(&name), RoomName::new(&name), Verifier::new(hash));
+        let change = match (
+            number.is_multiple_of(2),
+            self.now.users().contains_key(&user),
+            self.now.rooms().contains_key(&room),
+        ) {
+            (true, true, _) => Change::SetUserPassword { user, password },
+            (true, false, _) => Change::AddUser { user, password },
+            (false, _, true) => Change::SetRoomPassword { room, password },
+            (false, _, false) => Change::AddRoom { room, password },
+        };
+        self.now.apply(change.clone()).unwrap();
+        change
+    }
+
+    fn tear(&mut self, part: usize, zeros: bool) {
+        self.store = None;
+        let path = self.dir.path().join(JOURNAL);
+        let mut journal = fs::read(&path).unwrap();
+        let cut = journal.len() * part / 1000;
+        journal.truncate(cut);
+        journal.extend(std::iter::repeat_n(0, if zeros { 16 + part } else { 0 }));
+        fs::write(&path, journal).unwrap();
+        self.saved.retain(|(end, _)| *end <= cut as u64);
+        self.reopen();
+    }
+
+    fn reopen(&mut self) {
+        self.store = None;
+        let opened = Store::open(self.dir.path(), NOW).unwrap();
+        assert_eq!(content(&opened.directory), self.saved.pop().unwrap().1);
+        self.saved = vec![(0, content(&opened.directory))];
+        self.now = opened.directory;
+        self.store = Some(opened.store);
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 200, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn whatever_happens_what_was_saved_is_there(events in events()) {
+        let mut world = World::new();
+        events.into_iter().for_each(|event| world.apply(event));
+        world.reopen();
+    }
+
+    #[test]
+    fn no_bytes_in_the_journal_make_opening_panic_or_change_a_file(
+        junk in prop::collection::vec(prop_oneof![Just(b'\n'), Just(0), Just(b'A'), any::<u8>()], 1..200),
+        at in any::<prop::sample::Index>(),
+    ) {
+        let dir = folder();
+        drop(create(&dir));
+        let mut journal = b"gAAAAABx\n".to_vec();
+        let at = at.index(journal.len() + 1);
+        journal.splice(at..at, junk);
+        fs::write(dir.path().join(JOURNAL), &journal).unwrap();
+        let before = bytes(dir.path());
+        if open(&dir).is_err() {
+            prop_assert_eq!(bytes(dir.path()), before);
+        }
+    }
+}

@@ -1,0 +1,334 @@
+//! `chat-client` in its plain mode against servers that cheat, change, or say hostile things.
+
+#![allow(clippy::unwrap_used, clippy::panic, missing_docs, reason = "tests may fail loudly")]
+
+mod common;
+
+use std::fs;
+use std::io::Read;
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::path::Path;
+use std::process::{Command, Output, Stdio};
+use std::thread::JoinHandle;
+
+use common::programs::Program;
+use common::{Friend, Server};
+use rustls::ServerConnection;
+use secure_chat::crypto::{PrivateKey, PublicKey, envelope};
+use secure_chat::names::RoomName;
+use secure_chat::protocol::Package;
+use secure_chat::tls::{Received, ServerIdentity, Stream, server_config};
+
+fn client(server: &str, home: &Path, more: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_chat-client"));
+    command.arg(server).arg("--identity").arg(home).args(more);
+    command
+}
+
+/// Runs the client on these lines until it ends.
+fn run(server: &str, home: &Path, more: &[&str], lines: &str) -> Output {
+    let mut child =
+        client(server, home, more).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let _ = std::io::Write::write_all(&mut child.stdin.take().unwrap(), lines.as_bytes()); // it may have ended
+    child.wait_with_output().unwrap()
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8(bytes.to_vec()).unwrap()
+}
+
+/// A server that takes one connection and does what `act` says.
+struct Fake {
+    address: SocketAddr,
+    thread: JoinHandle<()>,
+}
+
+impl Fake {
+    fn start(dir: &Path, act: impl FnOnce(FakePeer) + Send + 'static) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let identity = ServerIdentity::generate(&dir.join("fake.crt"), &dir.join("fake.key")).unwrap();
+        let config = server_config(&identity).unwrap();
+        let thread = std::thread::spawn(move || {
+            let (mut socket, _) = listener.accept().unwrap();
+            let mut tls = ServerConnection::new(config).unwrap();
+            while tls.is_handshaking() {
+                tls.complete_io(&mut socket).unwrap();
+            }
+            socket.set_read_timeout(Some(common::PATIENCE)).unwrap();
+            act(FakePeer { stream: Stream::new(socket, tls.into()), heard: Vec::new() });
+        });
+        Self { address, thread }
+    }
+}
+
+/// The client, seen from a fake server.
+struct FakePeer {
+    stream: Stream,
+    heard: Vec<Vec<u8>>,
+}
+
+impl FakePeer {
+    fn says(&self, message: impl AsRef<[u8]>) {
+        self.stream.queue(message.as_ref());
+        let _ = self.stream.drain();
+    }
+
+    /// The next message, or `None` once the client has closed.
+    fn hears(&mut self) -> Option<String> {
+        if self.heard.is_empty() {
+            let _ = self.stream.take_buffered(&mut self.heard);
+        }
+        let mut buffer = [0; 20_000];
+        while self.heard.is_empty() {
+            if self.stream.read(&mut buffer, &mut self.heard).unwrap() == Received::Closed && self.heard.is_empty() {
+                return None;
+            }
+        }
+        Some(text(&self.heard.remove(0)))
+    }
+
+    /// Lets the client log in and join, as alice; her key.
+    fn lets_in(&mut self) -> PublicKey {
+        assert_eq!(self.hears().unwrap(), "CMD::/login alice pw");
+        let key = self.hears().unwrap();
+        let key = PublicKey::from_pem(key.strip_prefix("PUBKEY::alice::").unwrap()).unwrap();
+        self.says("Login successful. Welcome, alice!");
+        assert_eq!(self.hears().unwrap(), "CMD::/join r pw");
+        assert!(self.hears().unwrap().starts_with("PUBKEY::alice::"));
+        self.says("alice joined the chat!");
+        key
+    }
+
+    fn closes(self) {
+        self.stream.queue_close();
+        let _ = self.stream.drain();
+    }
+}
+
+const LOGIN: &str = "/login alice pw\n/join r pw\n";
+
+#[test]
+fn nothing_that_a_server_sends_brings_a_control_character_out_and_the_printable_rest_is_shown() {
+    let dir = tempfile::tempdir().unwrap();
+    let hostile = [
+        "\x1b]0;owned\x07title",
+        "\x1b[2J\x1b[Hcleared",
+        "bell\x07 and c1 \u{9b}31m and del\x7f",
+        "bidi \u{202e}evil\u{2066}",
+        "zero\u{200b}width\u{feff}",
+        "one\nbob: two\r\nthree",
+        "\x1b[31mPUBKEY\x1b[0m joined the chat!",
+    ];
+    let fake = Fake::start(dir.path(), move |mut client| {
+        let key = client.lets_in();
+        for text in hostile {
+            client.says(text);
+            let sealed = envelope::seal(&format!("m\x1b[1mallory: {text}"), 0);
+            let keys = [("alice".to_owned(), sealed.wrap_for(&key).unwrap())].into_iter().collect();
+            client.says(Package::new(sealed.token, keys, RoomName::new("r")).to_json());
+            client.says(format!("PUBKEY::{text}::{}", key.pem()));
+            client.says(format!("PUBKEY::{text}::-----BEGIN {text}"));
+        }
+        client.says([0xff, 0xfe, b'o', b'k', 0x1b, b'!']);
+        client.closes();
+    });
+    let ended = run(&fake.address.to_string(), &dir.path().join("id"), &[], LOGIN);
+    fake.thread.join().unwrap();
+    for shown in [text(&ended.stdout), text(&ended.stderr)] {
+        let bad = shown.chars().find(|c| {
+            (c.is_control() && *c != '\n')
+                || matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}' | '\u{200b}' | '\u{feff}')
+        });
+        assert_eq!(bad, None, "in {shown:?}");
+    }
+    let out = text(&ended.stdout);
+    for rest in [
+        "]0;ownedtitle",
+        "[2J[Hcleared",
+        "bell and c1 31m and del",
+        "bidi evil",
+        "zerowidth",
+        "one bob: two three",
+        "ok!",
+    ] {
+        assert!(out.lines().any(|line| line == rest), "{rest:?} alone in {out}");
+        if rest != "ok!" {
+            assert!(out.contains(&format!("m[1mallory: {rest}")), "{rest:?} as a message in {out}");
+        }
+    }
+}
+
+#[test]
+fn a_changed_key_of_the_server_is_refused_before_any_password_is_sent() {
+    let (dir, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let home = dir.path().join("id");
+    let server = Server::start(dir.path());
+    let address = server.address.to_string();
+    let first = run(&address, &home, &[], "");
+    assert_eq!(first.status.code(), Some(0), "{first:?}");
+    assert!(text(&first.stderr).contains(&server.fingerprint), "it shows what it pins");
+    let again = run(&address, &home, &[], "/list\n");
+    assert_eq!((again.status.code(), text(&again.stdout).as_str()), (Some(0), "You must /login first.\n"));
+    let old = server.fingerprint.clone();
+    assert_eq!(server.stop(), 0);
+
+    // Another key at the same address.
+    let fake = Server::start_with(other.path(), &["--listen", &address]);
+    let refused = run(&address, &home, &[], "/login alice secret\n");
+    assert_eq!(refused.status.code(), Some(4), "{refused:?}");
+    let words = text(&refused.stderr);
+    assert!(
+        words.contains(&old) && words.contains(&fake.fingerprint) && words.contains("--accept-server-key"),
+        "{words}"
+    );
+    assert!(!fake.log().contains("login"), "it got as far as the password: {}", fake.log());
+    let wrong = run(&address, &home, &["--accept-server-key", &old], "");
+    assert_eq!(wrong.status.code(), Some(4), "a key that was named, and another that is shown");
+    let accepted = run(&address, &home, &["--accept-server-key", &fake.fingerprint], "");
+    assert_eq!(accepted.status.code(), Some(0), "{accepted:?}");
+    assert_eq!(run(&address, &home, &[], "").status.code(), Some(0));
+}
+
+#[test]
+fn a_certificate_authority_that_is_named_vouches_for_its_server_and_for_no_other_name() {
+    let dir = tempfile::tempdir().unwrap();
+    let home = dir.path().join("id");
+    let server = Server::start(dir.path()); // its own certificate bears localhost
+    let port = server.address.port();
+    let ca = dir.path().join("certs/server.crt");
+    let verified = run(&format!("localhost:{port}"), &home, &["--ca", ca.to_str().unwrap()], "");
+    assert_eq!(verified.status.code(), Some(0), "{verified:?}");
+    let known = fs::read_to_string(home.join("known_keys")).unwrap();
+    assert!(known.contains(&format!("server localhost:{port} ca SHA256:")), "{known}");
+    // Once verified, it must verify again or show the same key.
+    assert_eq!(run(&format!("localhost:{port}"), &home, &[], "").status.code(), Some(0));
+    let address = server.address;
+    assert_eq!(server.stop(), 0);
+    let other = tempfile::tempdir().unwrap();
+    let _fake = Server::start_with(other.path(), &["--listen", &address.to_string()]);
+    let refused = run(&format!("localhost:{port}"), &home, &["--ca", ca.to_str().unwrap()], "/login a b\n");
+    assert_eq!(refused.status.code(), Some(4), "{refused:?}");
+}
+
+#[test]
+fn a_changed_key_of_a_peer_gets_nothing_until_it_is_accepted() {
+    let dir = tempfile::tempdir().unwrap();
+    let home = dir.path().join("id");
+    let server = Server::start(dir.path());
+    server.user("maker").asks("/create r pw", "Room 'r' created.");
+    let mut bob = Friend::join(&server, "bob", "r");
+    let mut alice = Program::start(&mut client(&server.address.to_string(), &home, &[]));
+    for line in ["/register alice pw", "/login alice pw", "/join r pw"] {
+        alice.types(line);
+    }
+    alice.shows("alice joined the chat!");
+    alice.types("to the first key");
+    assert_eq!(bob.reads(), "alice: to the first key");
+    bob.peer.close();
+    alice.shows("bob left the chat.");
+
+    // The same name with another key.
+    let key = PrivateKey::generate().unwrap();
+    let mut peer = server.connect();
+    peer.asks("/login bob pw", "Login successful. Welcome, bob!");
+    peer.says(format!("PUBKEY::bob::{}", key.public().pem()));
+    peer.says("CMD::/join r pw");
+    let warning = alice.complains("now:");
+    assert!(warning.contains(&key.public().fingerprint().to_string()), "{warning}");
+    alice.shows("bob joined the chat!");
+    alice.types("not for the new key");
+    let package = loop {
+        if let Ok(package) = Package::from_json(&peer.hears()) {
+            break package;
+        }
+    };
+    let opened =
+        package.encrypted_keys.get("bob").and_then(|entry| envelope::open(&package.encrypted_message, entry, &key));
+    assert!(opened.is_none(), "it was encrypted to a key that nobody accepted");
+    alice.types("/accept bob");
+    alice.complains("accepted");
+    alice.types("for the new key");
+    let package = loop {
+        if let Ok(package) = Package::from_json(&peer.hears()) {
+            break package;
+        }
+    };
+    let opened = envelope::open(&package.encrypted_message, &package.encrypted_keys["bob"], &key).unwrap();
+    assert_eq!(opened.as_str(), "alice: for the new key");
+    assert_eq!(alice.exit_code(), Some(0));
+}
+
+#[test]
+fn lines_of_a_script_wait_for_the_room_and_the_end_of_input_ends_it_when_they_are_out() {
+    let dir = tempfile::tempdir().unwrap();
+    let server = Server::start(dir.path());
+    server.user("maker").asks("/create lobby pw", "Room 'lobby' created.");
+    let mut bob = Friend::join(&server, "bob", "lobby");
+    let lines = "/register bot pw\n/login bot pw\n/join lobby pw\nfirst\nsecond\n";
+    let ended = run(&server.address.to_string(), &dir.path().join("id"), &[], lines);
+    assert_eq!(ended.status.code(), Some(0), "{ended:?}");
+    assert_eq!([bob.reads(), bob.reads()], ["bot: first", "bot: second"]);
+    let out = text(&ended.stdout);
+    assert!(out.ends_with("bot joined the chat!\n"), "{out}");
+}
+
+#[test]
+fn a_join_that_fails_sends_nothing_and_says_so() {
+    let dir = tempfile::tempdir().unwrap();
+    let server = Server::start(dir.path());
+    server.user("maker").asks("/create lobby pw", "Room 'lobby' created.");
+    let lines = "/register bot pw\n/login bot pw\n/join lobby wrong\nsecret text\nexit\n";
+    let ended = run(&server.address.to_string(), &dir.path().join("id"), &[], lines);
+    assert!(text(&ended.stdout).contains("Incorrect room password.\n"));
+    assert!(text(&ended.stderr).contains("not sent"), "{}", text(&ended.stderr));
+}
+
+#[test]
+fn what_cannot_be_connected_to_is_said_with_its_exit_code() {
+    let dir = tempfile::tempdir().unwrap();
+    let home = dir.path().join("id");
+    let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap(); // closed again
+    assert_eq!(run(&free.to_string(), &home, &[], "").status.code(), Some(3));
+    assert_eq!(run("host:notaport", &home, &[], "").status.code(), Some(1));
+    assert_eq!(run("x", &home, &["--nonsense"], "").status.code(), Some(1));
+    // A server that speaks no TLS.
+    let plain = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = plain.local_addr().unwrap().to_string();
+    let speaker = std::thread::spawn(move || {
+        let (mut socket, _): (TcpStream, _) = plain.accept().unwrap();
+        let _ = std::io::Write::write_all(&mut socket, b"220 hello\r\n");
+        let _ = socket.read(&mut [0; 1000]);
+    });
+    assert_eq!(run(&address, &home, &[], "").status.code(), Some(3));
+    speaker.join().unwrap();
+    // A damaged key, and damaged pins, are never taken for missing ones.
+    fs::write(home.join("known_keys"), "server nonsense\n").unwrap();
+    let ended = run(&free.to_string(), &home, &[], "");
+    assert_eq!(ended.status.code(), Some(1), "{ended:?}");
+    assert!(text(&ended.stderr).contains("known_keys"));
+    let other = dir.path().join("other");
+    fs::create_dir(&other).unwrap();
+    fs::write(other.join("private_key.pem"), "damaged").unwrap();
+    assert_eq!(run(&free.to_string(), &other, &[], "").status.code(), Some(1));
+    assert_eq!(fs::read_to_string(other.join("private_key.pem")).unwrap(), "damaged");
+}
+
+#[test]
+fn a_key_of_the_python_client_in_the_current_folder_is_taken_over() {
+    let dir = tempfile::tempdir().unwrap();
+    let server = Server::start(dir.path());
+    let home = tempfile::tempdir().unwrap();
+    let key = PrivateKey::generate().unwrap();
+    fs::write(home.path().join("private_key.pem"), key.expose_pem()).unwrap();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_chat-client"));
+    command.env("CHAT_SERVER", server.address.to_string()).current_dir(home.path());
+    let mut alice = Program::start(&mut command);
+    alice.types("/register alice pw");
+    alice.types("/login alice pw");
+    alice.shows("Login successful");
+    assert_eq!(alice.exit_code(), Some(0));
+    assert_eq!(fs::read_to_string(home.path().join("private_key.pem")).unwrap(), key.expose_pem());
+    let public = fs::read_to_string(home.path().join("public_key.pem")).unwrap();
+    assert_eq!(public, **key.public().pem());
+}

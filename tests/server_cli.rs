@@ -1,0 +1,141 @@
+//! How `chat-server` is started, what it says, and how it ends.
+
+#![cfg(unix)]
+#![allow(clippy::unwrap_used, clippy::panic, missing_docs, reason = "tests may fail loudly")]
+
+mod common;
+
+use std::fs;
+use std::net::SocketAddr;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::process::{Command, Output, Stdio};
+
+use common::{Peer, Server};
+
+fn run(arguments: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_chat-server")).args(arguments).stdin(Stdio::null()).output().unwrap()
+}
+
+fn mode(path: &Path) -> u32 {
+    fs::metadata(path).unwrap().permissions().mode() & 0o777
+}
+
+#[test]
+fn help_and_version_are_no_errors_and_usage_is() {
+    for option in ["--help", "--version"] {
+        assert_eq!(run(&[option]).status.code(), Some(0));
+    }
+    assert!(String::from_utf8(run(&["--help"]).stdout).unwrap().contains("CHAT_LISTEN"));
+    for wrong in [&["--nonsense"][..], &["--listen", "nowhere"], &["--cert", "only-one"]] {
+        assert_eq!(run(wrong).status.code(), Some(1), "{wrong:?}");
+    }
+}
+
+#[test]
+fn without_a_password_for_god_there_is_no_database() {
+    let dir = tempfile::tempdir().unwrap();
+    let ended = run(&["--data-dir", dir.path().to_str().unwrap(), "--listen", "127.0.0.1:0"]);
+    assert_eq!(ended.status.code(), Some(1));
+    assert!(String::from_utf8(ended.stderr).unwrap().contains("--god-password-file"));
+    assert!(!dir.path().join("database.enc").exists());
+}
+
+#[test]
+fn the_password_of_god_comes_from_a_file_and_options_from_the_environment() {
+    let dir = tempfile::tempdir().unwrap();
+    let password = dir.path().join("password");
+    fs::write(&password, "from-a-file\r\nsecond line\n").unwrap();
+    let server = Server::start_with(dir.path(), &["--god-password-file", password.to_str().unwrap()]);
+    server.connect().asks("/login god from-a-file", "Login successful. Welcome, god!");
+    let mut other = Command::new(env!("CARGO_BIN_EXE_chat-server"));
+    other.env("CHAT_LISTEN", server.address.to_string()).env("CHAT_DATA_DIR", dir.path());
+    let ended = other.stdin(Stdio::null()).output().unwrap();
+    assert_eq!(ended.status.code(), Some(1), "the folder from the environment is in use");
+}
+
+#[test]
+fn an_address_in_use_is_said_and_is_no_usage_error() {
+    let (one, two) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let server = Server::start(one.path());
+    fs::write(two.path().join("password"), "x").unwrap();
+    let password = two.path().join("password");
+    let ended = run(&[
+        "--listen",
+        &server.address.to_string(),
+        "--data-dir",
+        two.path().to_str().unwrap(),
+        "--god-password-file",
+        password.to_str().unwrap(),
+    ]);
+    assert_eq!(ended.status.code(), Some(3));
+    assert!(String::from_utf8(ended.stderr).unwrap().contains("in use"));
+}
+
+#[test]
+fn its_certificate_stays_and_openssl_gives_the_same_fingerprint() {
+    let dir = tempfile::tempdir().unwrap();
+    let server = Server::start(dir.path());
+    let fingerprint = server.fingerprint.clone();
+    assert_eq!(server.stop(), 0);
+    assert_eq!(Server::start(dir.path()).fingerprint, fingerprint);
+    let line = "openssl x509 -in certs/server.crt -noout -pubkey | openssl pkey -pubin -outform DER | openssl dgst -sha256 -binary | openssl base64";
+    let readme = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/README.md")).unwrap();
+    assert!(readme.contains(line), "the README has another line");
+    let output = Command::new("sh").args(["-c", line]).current_dir(dir.path()).output().unwrap();
+    assert_eq!(format!("SHA256:{}", String::from_utf8(output.stdout).unwrap().trim()), fingerprint);
+    for secret in ["certs/server.key", "db_key.bin", "database.enc", "database.journal", "public_keys.log"] {
+        assert_eq!(mode(&dir.path().join(secret)), 0o600, "{secret}");
+    }
+}
+
+#[test]
+fn a_certificate_in_the_data_folder_or_named_is_used_and_a_wrong_key_is_said() {
+    let (old, new) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let first = Server::start(old.path());
+    for file in ["server.crt", "server.key"] {
+        fs::copy(old.path().join("certs").join(file), new.path().join(file)).unwrap();
+    }
+    let moved = Server::start(new.path());
+    assert_eq!(moved.fingerprint, first.fingerprint);
+    let other = tempfile::tempdir().unwrap();
+    let second = Server::start(other.path());
+    assert_ne!(second.fingerprint, first.fingerprint);
+    let (crt, key) = (old.path().join("certs/server.crt"), other.path().join("certs/server.key"));
+    let third = tempfile::tempdir().unwrap();
+    let Err(log) = Server::try_start(third.path(), &["--cert", crt.to_str().unwrap(), "--key", key.to_str().unwrap()])
+    else {
+        panic!("a key of another certificate was taken")
+    };
+    assert!(log.contains("exit status: 1") && log.contains("server.crt"), "{log}");
+}
+
+#[test]
+fn one_socket_serves_ipv4_and_ipv6() {
+    let dir = tempfile::tempdir().unwrap();
+    fs::write(dir.path().join("password"), "x").unwrap();
+    let mut server = Command::new(env!("CARGO_BIN_EXE_chat-server"));
+    server.args(["--listen", "[::]:0", "--data-dir"]).arg(dir.path()).arg("--god-password-file");
+    let server = common::programs::Program::start(server.arg(dir.path().join("password")));
+    let port = server.shows("Listening on ").rsplit(':').next().unwrap().parse().unwrap();
+    for ip in ["127.0.0.1", "::1"] {
+        let mut peer = Peer::connect(SocketAddr::new(ip.parse().unwrap(), port));
+        peer.asks("/list", "You must /login first.");
+    }
+}
+
+#[test]
+fn signals_end_it_in_order() {
+    for signal in ["INT", "TERM"] {
+        let dir = tempfile::tempdir().unwrap();
+        let mut server = Server::start(dir.path());
+        let mut peer = server.user("alice");
+        let silent = std::net::TcpStream::connect(server.address).unwrap();
+        server.signal(signal);
+        assert_eq!(peer.hears(), "The server is shutting down.");
+        assert_eq!(peer.hears_or_end(), None);
+        assert_eq!(server.child.wait().unwrap().code(), Some(0), "{}", server.log());
+        drop(silent);
+        assert!(server.log().contains("ended"), "{}", server.log());
+    }
+}
