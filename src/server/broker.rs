@@ -180,7 +180,7 @@ impl Broker {
     }
 
     fn end_sessions(&mut self) {
-        info!(sessions = self.peers.len(), "ending");
+        info!(sessions = self.peers.len(), "saying goodbye");
         let sessions: Vec<_> = self.peers.keys().copied().collect();
         self.deliver(&sessions, &ServerMessage::Reply(Reply::ShuttingDown));
         self.touched.clear();
