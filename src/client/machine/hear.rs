@@ -104,7 +104,7 @@ impl Machine {
             }
             Reply::NoSuchRoom(room) => {
                 let is_it =
-                    |asked: &Asked| matches!(asked, Asked::Join(asked) if is_same(asked, asked.as_str(), &room));
+                    |asked: &Asked| matches!(asked, Asked::Join(asked) if is_shown(asked.as_str(), room.as_str()));
                 self.fail(is_it);
             }
             Reply::IncorrectRoomPassword | Reply::JoinUsage => self.fail(|asked| matches!(asked, Asked::Join(_))),
@@ -116,10 +116,12 @@ impl Machine {
     }
 
     fn logged_in(&mut self, user: UserName) {
-        let typed = |asked: &Asked| matches!(asked, Asked::Login(name) if is_shown(name, &user));
-        let mut settled = self.requests.settle(typed);
+        let is_it = |asked: &Asked| matches!(asked, Asked::Login(name) if is_shown(name.as_str(), user.as_str()));
+        let mut settled = self.requests.settle(is_it);
         let name = match settled.pop() {
-            Some(Request { asked: Asked::Login(name), .. }) => name, // as typed: the reply is sanitized
+            // What is shown is sanitized: as typed, the name is whole.
+            Some(Request { asked: Asked::Login(typed), .. }) if typed.to_string() == user.as_str() => typed,
+            // In another normal form, it is the stored name that is shown, and that the others know.
             _ => user,
         };
         self.presume(settled);
@@ -160,17 +162,14 @@ impl Machine {
     }
 
     fn is_own(&self, user: &UserName) -> bool {
-        self.place.nick.as_ref().is_some_and(|nick| is_shown(nick, user))
+        self.place.nick.as_ref().is_some_and(|nick| is_shown(nick.as_str(), user.as_str()))
     }
 }
 
-/// Whether a name that the server shows, sanitized perhaps, is this one.
-fn is_shown(name: &UserName, shown: &UserName) -> bool {
-    name == shown || name.to_string() == shown.as_str()
-}
-
-fn is_same(name: &RoomName, stored: &str, shown: &RoomName) -> bool {
-    stored == shown.as_str() || name.to_string() == shown.as_str()
+/// Whether a name that the server shows is the one that was typed: it may be sanitized, and in another normal form.
+fn is_shown(typed: &str, shown: &str) -> bool {
+    let form = |name: &str| UserName::new(Text::sanitize(name).as_str()).normalized();
+    form(typed) == form(shown)
 }
 
 /// The name in front of a message, if there is one: one word and a colon.

@@ -203,6 +203,17 @@ fn name_and_room_follow_the_servers_answers() {
 }
 
 #[test]
+fn a_name_is_known_in_either_normal_form_and_used_as_it_is_stored() {
+    let mut client = Client::new();
+    client.types("/login Zoe\u{308} z");
+    client.types("/join r p");
+    client.types("hello");
+    client.hears("Login successful. Welcome, Zoë!");
+    client.hears("Zoë joined the chat!");
+    assert_eq!(client.later(400).last().unwrap(), "CHAT r for Zoë");
+}
+
+#[test]
 fn gods_join_has_no_answer_and_is_done_after_five_seconds_or_with_the_next_answer() {
     let god = || {
         let mut client = Client::new();
