@@ -120,7 +120,8 @@ impl UserName {
 
     /// Whether this is the reserved name or something that a person would take for it.
     pub fn is_god_in_disguise(&self) -> bool {
-        Likeness::of(&self.0).skeleton == Likeness::of(GOD).skeleton
+        // A long name is taken for nothing so short; its skeleton would take long to find.
+        self.0.len() <= 4 * MAX_NAME_CHARS && Likeness::of(&self.0).skeleton == Likeness::of(GOD).skeleton
     }
 
     /// What decides whether another name looks like this one.
@@ -155,13 +156,18 @@ fn check_policy(name: &str) -> Result<(), NameError> {
     }
     let is_mark = unicode_normalization::char::is_combining_mark;
     let allowed = |c: char| c.is_alphanumeric() || is_mark(c) || matches!(c, '_' | '.' | '-');
-    if !name.chars().all(allowed) || name.starts_with(is_mark) {
+    let is_seen = Text::sanitize(name).as_str() == name && !name.chars().any(is_variation_selector);
+    if !name.chars().all(allowed) || name.starts_with(is_mark) || !is_seen {
         return Err(NameError::Character);
     }
     if !name.chars().any(char::is_alphanumeric) {
         return Err(NameError::Empty);
     }
     Ok(())
+}
+
+fn is_variation_selector(c: char) -> bool {
+    matches!(c, '\u{fe00}'..='\u{fe0f}' | '\u{e0100}'..='\u{e01ef}')
 }
 
 /// What a name looks like: its form without case, and its skeleton (UTS #39, section 4) without case.
@@ -176,6 +182,13 @@ pub struct Likeness {
     pub skeleton: Box<str>,
     /// Whether the name is ASCII.
     pub ascii: bool,
+}
+
+impl Likeness {
+    /// Whether a person could take the two for one.
+    pub fn clashes_with(&self, other: &Self) -> bool {
+        self.folded == other.folded || (self.skeleton == other.skeleton && !(self.ascii && other.ascii))
+    }
 }
 
 impl Likeness {
@@ -299,6 +312,8 @@ mod tests {
             ("a\u{200d}", NameError::Character),
             ("#room", NameError::Character),
             ("...", NameError::Empty),
+            ("\u{3164}", NameError::Character),
+            ("x\u{fe0f}", NameError::Character),
             ("", NameError::Empty),
         ] {
             assert_eq!(UserName::register(bad), Err(why), "{bad:?}");

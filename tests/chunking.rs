@@ -1,6 +1,6 @@
 //! However the network cuts the bytes, and wherever records end, the messages are the same.
 
-#![allow(clippy::unwrap_used, clippy::panic, missing_docs, reason = "tests may fail loudly")]
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, missing_docs, reason = "tests may fail loudly")]
 
 mod common;
 

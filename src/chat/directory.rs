@@ -87,60 +87,16 @@ pub enum Clash {
     LooksAlike,
 }
 
-/// All accounts and rooms, each in the order of creation.
+/// All accounts and rooms, each in the order of creation: what is stored.
 #[derive(Debug, Clone, Default)]
-pub struct Directory {
-    users: IndexMap<UserName, Account>,
-    rooms: IndexMap<RoomName, Room>,
-    user_looks: Looks,
-    room_looks: Looks,
+pub struct Entries {
+    /// The accounts.
+    pub users: IndexMap<UserName, Account>,
+    /// The rooms.
+    pub rooms: IndexMap<RoomName, Room>,
 }
 
-impl Directory {
-    /// The directory with these accounts and rooms.
-    pub fn new(users: IndexMap<UserName, Account>, rooms: IndexMap<RoomName, Room>) -> Self {
-        let mut directory = Self { users, rooms, ..Self::default() };
-        directory.users.keys().for_each(|user| directory.user_looks.insert(user.likeness()));
-        directory.rooms.keys().for_each(|room| directory.room_looks.insert(room.likeness()));
-        directory
-    }
-
-    /// The accounts, in order of creation.
-    pub fn users(&self) -> &IndexMap<UserName, Account> {
-        &self.users
-    }
-
-    /// The rooms, in order of creation.
-    pub fn rooms(&self) -> &IndexMap<RoomName, Room> {
-        &self.rooms
-    }
-
-    /// The name under which an account is stored that somebody typed in whatever normal form.
-    pub fn stored_user(&self, typed: &UserName) -> UserName {
-        if self.users.contains_key(typed) { typed.clone() } else { typed.normalized() }
-    }
-
-    /// The name under which a room is stored that somebody typed in whatever normal form.
-    pub fn stored_room(&self, typed: &RoomName) -> RoomName {
-        if self.rooms.contains_key(typed) { typed.clone() } else { typed.normalized() }
-    }
-
-    /// What stands against a new account of this name.
-    pub fn user_clash(&self, user: &UserName) -> Option<Clash> {
-        if self.users.contains_key(user) {
-            return Some(Clash::Same);
-        }
-        self.user_looks.has(&user.likeness()).then_some(Clash::LooksAlike)
-    }
-
-    /// What stands against a new room of this name.
-    pub fn room_clash(&self, room: &RoomName) -> Option<Clash> {
-        if self.rooms.contains_key(room) {
-            return Some(Clash::Same);
-        }
-        self.room_looks.has(&room.likeness()).then_some(Clash::LooksAlike)
-    }
-
+impl Entries {
     /// Makes a change.
     ///
     /// # Errors
@@ -148,11 +104,9 @@ impl Directory {
     pub fn apply(&mut self, change: Change) -> Result<(), Misfit> {
         match change {
             Change::AddUser { user, password } if !self.users.contains_key(&user) => {
-                self.user_looks.insert(user.likeness());
                 self.users.insert(user, Account { password });
             }
             Change::AddRoom { room, password } if !self.rooms.contains_key(&room) => {
-                self.room_looks.insert(room.likeness());
                 self.rooms.insert(room, Room { password });
             }
             Change::SetUserPassword { user, password } => match self.users.get_mut(&user) {
@@ -165,6 +119,76 @@ impl Directory {
             },
             misfit @ (Change::AddUser { .. } | Change::AddRoom { .. }) => return Err(Misfit(misfit)),
         }
+        Ok(())
+    }
+}
+
+/// All accounts and rooms, and what their names look like.
+#[derive(Debug, Clone, Default)]
+pub struct Directory {
+    entries: Entries,
+    user_looks: Looks,
+    room_looks: Looks,
+}
+
+impl Directory {
+    /// The directory with these accounts and rooms.
+    pub fn new(entries: Entries) -> Self {
+        let mut directory = Self { entries, ..Self::default() };
+        directory.entries.users.keys().for_each(|user| directory.user_looks.insert(user.likeness()));
+        directory.entries.rooms.keys().for_each(|room| directory.room_looks.insert(room.likeness()));
+        directory
+    }
+
+    /// The accounts, in order of creation.
+    pub fn users(&self) -> &IndexMap<UserName, Account> {
+        &self.entries.users
+    }
+
+    /// The rooms, in order of creation.
+    pub fn rooms(&self) -> &IndexMap<RoomName, Room> {
+        &self.entries.rooms
+    }
+
+    /// The name under which an account is stored that somebody typed in whatever normal form.
+    pub fn stored_user(&self, typed: &UserName) -> UserName {
+        if self.entries.users.contains_key(typed) { typed.clone() } else { typed.normalized() }
+    }
+
+    /// The name under which a room is stored that somebody typed in whatever normal form.
+    pub fn stored_room(&self, typed: &RoomName) -> RoomName {
+        if self.entries.rooms.contains_key(typed) { typed.clone() } else { typed.normalized() }
+    }
+
+    /// What stands against a new account of this name.
+    pub fn user_clash(&self, user: &UserName) -> Option<Clash> {
+        if self.entries.users.contains_key(user) {
+            return Some(Clash::Same);
+        }
+        self.user_looks.has(&user.likeness()).then_some(Clash::LooksAlike)
+    }
+
+    /// What stands against a new room of this name.
+    pub fn room_clash(&self, room: &RoomName) -> Option<Clash> {
+        if self.entries.rooms.contains_key(room) {
+            return Some(Clash::Same);
+        }
+        self.room_looks.has(&room.likeness()).then_some(Clash::LooksAlike)
+    }
+
+    /// Makes a change.
+    ///
+    /// # Errors
+    /// [`Misfit`] when the change does not fit; nothing is changed then.
+    pub fn apply(&mut self, change: Change) -> Result<(), Misfit> {
+        let (user, room) = match &change {
+            Change::AddUser { user, .. } => (Some(user.likeness()), None),
+            Change::AddRoom { room, .. } => (None, Some(room.likeness())),
+            Change::SetUserPassword { .. } | Change::SetRoomPassword { .. } => (None, None),
+        };
+        self.entries.apply(change)?;
+        user.into_iter().for_each(|look| self.user_looks.insert(look));
+        room.into_iter().for_each(|look| self.room_looks.insert(look));
         Ok(())
     }
 }
@@ -224,7 +248,7 @@ mod tests {
     fn accounts_that_the_python_server_allowed_keep_working() {
         let names = ["Bob", "bob", "a::b", "x\x1b[31m", "Zoe\u{308}"].map(UserName::new);
         let users = names.iter().map(|n| (n.clone(), Account { password: Verifier::new("$x") })).collect();
-        let directory = Directory::new(users, IndexMap::new());
+        let directory = Directory::new(Entries { users, ..Entries::default() });
         assert!(names.iter().all(|n| directory.stored_user(n) == *n));
         assert_eq!(directory.stored_user(&UserName::new("Ro\u{308}")), UserName::new("Rö"));
     }

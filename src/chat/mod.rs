@@ -7,6 +7,6 @@ mod hub;
 mod session;
 mod throttle;
 
-pub use directory::{Account, Change, Clash, Directory, Misfit, Room, Verifier};
+pub use directory::{Account, Change, Clash, Directory, Entries, Misfit, Room, Verifier};
 pub use hub::Hub;
 pub use session::{Creation, Effect, Entry, Input, SessionId, Work, WorkDone};

@@ -159,11 +159,13 @@ pub(super) struct Session {
     pub(super) address: IpAddr,
     pub(super) state: State,
     pub(super) pending: Option<Pending>,
+    /// How many different keys it has announced, one after the other.
+    pub(super) keys: u32,
 }
 
 impl Session {
     pub(super) fn new(address: IpAddr) -> Self {
-        Self { address, state: State::Guest, pending: None }
+        Self { address, state: State::Guest, pending: None, keys: 0 }
     }
 
     pub(super) fn member(&self) -> Option<&Member> {

@@ -1,4 +1,6 @@
 //! Slows down those who guess passwords: per address and per account, with a time that never goes back.
+//!
+//! A try is charged before the password is checked, so that many at once count as well, and paid back when it was right.
 
 use std::collections::{HashMap, HashSet};
 use std::hash::Hash;
@@ -7,11 +9,14 @@ use std::time::Duration;
 
 use crate::names::UserName;
 
-/// Wrong passwords that an address may send at once, and how often one more.
+/// Wrong passwords from one address at once, and how often one more.
 const ADDRESS: Rate = Rate { burst: 30, every: Duration::from_secs(1) };
 
 /// Wrong passwords for one account, from addresses that never knew the right one.
 const ACCOUNT: Rate = Rate { burst: 20, every: Duration::from_secs(3) };
+
+/// Wrong passwords of one who has given the right one from the same address before.
+const ACQUAINTANCE: Rate = Rate { burst: 30, every: Duration::from_secs(1) };
 
 /// Entries of a table before those that no longer matter are thrown out.
 const CROWDED: usize = 10_000;
@@ -21,63 +26,91 @@ struct Rate {
     every: Duration,
 }
 
-/// When the last of the failures that count will be forgotten, for each key.
+/// When the last of the tries that count will be forgotten, for each key.
 #[derive(Debug)]
-struct Failures<K>(HashMap<K, Duration>);
+struct Tries<K>(HashMap<K, Duration>);
 
-impl<K: Hash + Eq> Failures<K> {
+impl<K: Hash + Eq> Tries<K> {
     /// How long until one more try is allowed; zero when it is.
     fn wait(&self, key: &K, rate: &Rate, now: Duration) -> Duration {
         let forgotten = self.0.get(key).copied().unwrap_or_default();
         (forgotten + rate.every).saturating_sub(now + rate.every * rate.burst)
     }
 
-    fn add(&mut self, key: K, rate: &Rate, now: Duration) {
+    fn charge(&mut self, key: K, rate: &Rate, now: Duration) {
         if self.0.len() >= CROWDED {
             self.0.retain(|_, forgotten| *forgotten > now);
         }
         let forgotten = self.0.entry(key).or_default();
         *forgotten = (*forgotten).max(now) + rate.every;
     }
+
+    fn pay_back(&mut self, key: &K, rate: &Rate) {
+        if let Some(forgotten) = self.0.get_mut(key) {
+            *forgotten = forgotten.saturating_sub(rate.every);
+        }
+    }
 }
 
-/// The record of wrong passwords.
+/// The record of tries.
 #[derive(Debug)]
 pub(super) struct Throttle {
-    addresses: Failures<IpAddr>,
-    accounts: Failures<UserName>,
-    /// Who once gave the right password from where: others' guesses do not lock them out.
+    addresses: Tries<IpAddr>,
+    accounts: Tries<UserName>,
+    acquaintances: Tries<(UserName, IpAddr)>,
+    /// Who once gave the right password from where: neither others' guesses at the account nor those of neighbours at
+    /// other accounts lock them out.
     known: HashSet<(UserName, IpAddr)>,
 }
 
 impl Throttle {
     pub(super) fn new() -> Self {
-        Self { addresses: Failures(HashMap::new()), accounts: Failures(HashMap::new()), known: HashSet::new() }
-    }
-
-    /// How long this address has to wait before it may try again, at this account if one is meant.
-    pub(super) fn wait(&self, now: Duration, address: IpAddr, account: Option<&UserName>) -> Option<Duration> {
-        let network = network(address);
-        let by_address = self.addresses.wait(&network, &ADDRESS, now);
-        let by_account = match account {
-            Some(user) if !self.known.contains(&(user.clone(), network)) => self.accounts.wait(user, &ACCOUNT, now),
-            _ => Duration::ZERO,
-        };
-        Some(by_address.max(by_account)).filter(|wait| !wait.is_zero())
-    }
-
-    pub(super) fn failed(&mut self, now: Duration, address: IpAddr, account: Option<&UserName>) {
-        self.addresses.add(network(address), &ADDRESS, now);
-        if let Some(user) = account {
-            self.accounts.add(user.clone(), &ACCOUNT, now);
+        Self {
+            addresses: Tries(HashMap::new()),
+            accounts: Tries(HashMap::new()),
+            acquaintances: Tries(HashMap::new()),
+            known: HashSet::new(),
         }
     }
 
-    pub(super) fn passed(&mut self, address: IpAddr, account: &UserName) {
+    /// Charges a try of `user`'s, if there is such a user, from an address; or says how long it has to wait.
+    pub(super) fn charge(&mut self, now: Duration, address: IpAddr, user: Option<&UserName>) -> Result<(), Duration> {
+        let network = network(address);
+        let acquaintance = user.map(|user| (user.clone(), network)).filter(|pair| self.known.contains(pair));
+        let wait = match (&acquaintance, user) {
+            (Some(pair), _) => self.acquaintances.wait(pair, &ACQUAINTANCE, now),
+            (None, Some(user)) => {
+                let at_account = self.accounts.wait(user, &ACCOUNT, now);
+                self.addresses.wait(&network, &ADDRESS, now).max(at_account)
+            }
+            (None, None) => self.addresses.wait(&network, &ADDRESS, now),
+        };
+        if !wait.is_zero() {
+            return Err(wait);
+        }
+        match (acquaintance, user) {
+            (Some(pair), _) => self.acquaintances.charge(pair, &ACQUAINTANCE, now),
+            (None, user) => {
+                self.addresses.charge(network, &ADDRESS, now);
+                user.into_iter().for_each(|user| self.accounts.charge(user.clone(), &ACCOUNT, now));
+            }
+        }
+        Ok(())
+    }
+
+    /// The password was right: the try did not count.
+    pub(super) fn passed(&mut self, address: IpAddr, user: &UserName) {
+        let network = network(address);
+        let pair = (user.clone(), network);
+        if self.known.contains(&pair) {
+            return self.acquaintances.pay_back(&pair, &ACQUAINTANCE);
+        }
+        self.addresses.pay_back(&network, &ADDRESS);
+        self.accounts.pay_back(user, &ACCOUNT);
         if self.known.len() >= CROWDED {
             self.known.clear();
         }
-        self.known.insert((account.clone(), network(address)));
+        self.known.insert(pair);
     }
 }
 
@@ -100,23 +133,47 @@ mod tests {
     fn an_address_may_fail_in_a_burst_and_then_at_a_rate() {
         let mut throttle = Throttle::new();
         for _ in 0..30 {
-            assert_eq!(throttle.wait(START, HERE, None), None);
-            throttle.failed(START, HERE, None);
+            assert_eq!(throttle.charge(START, HERE, None), Ok(()));
         }
-        assert_eq!(throttle.wait(START, HERE, None), Some(Duration::from_secs(1)));
-        assert_eq!(throttle.wait(START + Duration::from_secs(1), HERE, None), None);
+        assert_eq!(throttle.charge(START, HERE, None), Err(Duration::from_secs(1)));
+        assert_eq!(throttle.charge(START + Duration::from_secs(1), HERE, None), Ok(()));
     }
 
     #[test]
-    fn guesses_from_elsewhere_do_not_lock_out_who_is_known_here() {
+    fn right_passwords_cost_nothing() {
         let mut throttle = Throttle::new();
         let bob = UserName::new("bob");
+        for _ in 0..1000 {
+            assert_eq!(throttle.charge(START, HERE, Some(&bob)), Ok(()));
+            throttle.passed(HERE, &bob);
+        }
+    }
+
+    #[test]
+    fn neither_guesses_from_elsewhere_nor_a_neighbours_lock_out_who_is_known_here() {
+        let mut throttle = Throttle::new();
+        let bob = UserName::new("bob");
+        assert_eq!(throttle.charge(START, HERE, Some(&bob)), Ok(()));
         throttle.passed(HERE, &bob);
         for i in 0..200u8 {
-            throttle.failed(START, IpAddr::from([10, 0, 0, i]), Some(&bob));
+            let _ = throttle.charge(START, IpAddr::from([10, 0, 0, i]), Some(&bob));
+            let _ = throttle.charge(START, HERE, None);
         }
-        assert_eq!(throttle.wait(START, HERE, Some(&bob)), None);
-        assert!(throttle.wait(START, IpAddr::from([10, 0, 1, 1]), Some(&bob)).is_some());
+        assert_eq!(throttle.charge(START, HERE, Some(&bob)), Ok(()));
+        assert!(throttle.charge(START, IpAddr::from([10, 0, 1, 1]), Some(&bob)).is_err());
+        assert!(throttle.charge(START, HERE, Some(&UserName::new("eve"))).is_err());
+    }
+
+    /// However many try, an account that is under attack takes one more try within its rate.
+    #[test]
+    fn a_lock_out_does_not_grow_with_the_attack() {
+        let mut throttle = Throttle::new();
+        let bob = UserName::new("bob");
+        for i in 0..5000u16 {
+            let [high, low] = i.to_be_bytes();
+            let _ = throttle.charge(START, IpAddr::from([10, 0, high, low]), Some(&bob));
+        }
+        assert_eq!(throttle.charge(START + ACCOUNT.every, HERE, Some(&bob)), Ok(()));
     }
 
     #[test]

@@ -52,7 +52,7 @@ pub fn words(line: &str) -> impl Iterator<Item = &str> {
 fn decode_command(line: &str) -> Command {
     let mut words = words(line);
     let command = words.next().unwrap_or_default().to_lowercase();
-    let (first, second) = (words.next(), words.next());
+    let (first, second) = (words.next().map(clip), words.next());
     let user = || Some((UserName::new(first?), Password::new(second?)));
     match command.as_str() {
         "/register" => Command::Register(user()),
@@ -64,10 +64,15 @@ fn decode_command(line: &str) -> Command {
     }
 }
 
+/// No name is longer than a message of the scripts, and what is done with a name takes time that grows with it.
+fn clip(name: &str) -> &str {
+    name.get(..name.floor_char_boundary(MAX_OUTBOUND)).unwrap_or(name)
+}
+
 /// Reads what follows `PUBKEY::`. A name may hold colons, PEM cannot.
 fn decode_key(text: &str) -> KeyAnnouncement {
     let (user, pem) = text.rsplit_once("::").unwrap_or_default();
-    KeyAnnouncement { user: UserName::new(user), pem: pem.into() }
+    KeyAnnouncement { user: UserName::new(clip(user)), pem: pem.into() }
 }
 
 /// A server's message, encoded once for all who get it.
@@ -167,7 +172,7 @@ fn reply_text(reply: &Reply) -> String {
         Reply::MissingRoom => "Invalid message format: missing room.".into(),
         Reply::RoomMismatch => "Error: message room mismatch.".into(),
         Reply::InvalidFormat => "Invalid message format.".into(),
-        Reply::MessageTooLong => format!("Error: message too long (over {} bytes).", super::MAX_MESSAGE),
+        Reply::MessageTooLong => "Error: message too long.".into(),
         Reply::NotDelivered { members } => {
             format!("Error: message too long for {members} of the room, who did not get it. Send it in shorter parts.")
         }

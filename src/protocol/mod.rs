@@ -8,5 +8,5 @@ mod package;
 mod record;
 
 pub use message::{ClientMessage, Command, KeyAnnouncement, Notice, Reply, ServerMessage};
-pub use package::{MAX_JSON_DEPTH, Package, PackageError, entry_len};
+pub use package::{MAX_ENTRIES, MAX_JSON_DEPTH, Package, PackageError, entry_len};
 pub use record::{MAX_MESSAGE, RECORD_LIMIT, Reassembled, Reassembler};

@@ -11,10 +11,13 @@ use crate::names::{RoomName, UserName};
 /// overflow a connection thread's small stack in a debug build.
 pub const MAX_JSON_DEPTH: usize = 16;
 
+/// Most entries of `encrypted_keys`: more than fit a message of the largest size with real keys in them.
+pub const MAX_ENTRIES: usize = 4096;
+
 /// Why bytes are no package, in the order of the Python server's checks.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum PackageError {
-    /// Not a JSON object, too deep, or a key twice.
+    /// Not a JSON object, too deep, a key twice, or more than [`MAX_ENTRIES`] entries.
     NotJson,
     /// No `room`, or an empty one.
     MissingRoom,
@@ -54,7 +57,8 @@ impl Package {
     /// # Errors
     /// [`PackageError`], in the order in which the Python server checks.
     pub fn from_json(text: &str) -> Result<Self, PackageError> {
-        if depth(text.as_bytes()) > MAX_JSON_DEPTH {
+        // A derived reader takes an array for a struct: only an object is a package.
+        if !text.trim_start().starts_with('{') || depth(text.as_bytes()) > MAX_JSON_DEPTH {
             return Err(PackageError::NotJson);
         }
         let raw: Raw = serde_json::from_str(text).map_err(|_| PackageError::NotJson)?;
@@ -227,6 +231,9 @@ impl<'de> Visitor<'de> for FieldVisitor {
             if map.insert(key, value).is_some() {
                 return Err(A::Error::custom("a key twice"));
             }
+            if map.len() > MAX_ENTRIES {
+                return Err(A::Error::custom("too many entries"));
+            }
         }
         Ok(if all_text { Field::Map(map) } else { Field::Other })
     }
@@ -264,9 +271,11 @@ mod tests {
     #[test]
     fn what_is_wrong_is_found_in_the_order_of_the_python_server() {
         let error = |json: &str| Package::from_json(json).unwrap_err();
-        for broken in ["", "hello", "[1]", "5", "{", &"[".repeat(100_000), r#"{"a":{"x":1,"x":2}}"#] {
-            let found = Package::from_json(broken);
-            assert!(matches!(found, Err(PackageError::NotJson | PackageError::MissingRoom)), "{found:?}");
+        let crowd: Vec<String> = (0..=MAX_ENTRIES).map(|i| format!(r#""{i}":"""#)).collect();
+        let crowded = format!(r#"{{"encrypted_message":"t","encrypted_keys":{{{}}},"room":"r"}}"#, crowd.join(","));
+        let array = r#"["t",{"bob":"QQ=="},"r"]"#;
+        for broken in [&crowded, array, "", "hello", "[1]", "5", "{", &"[".repeat(100_000)] {
+            assert_eq!(Package::from_json(broken), Err(PackageError::NotJson), "{broken:.40}");
         }
         assert_eq!(error("nonsense"), PackageError::NotJson);
         assert_eq!(error("{}"), PackageError::MissingRoom);

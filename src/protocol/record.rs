@@ -38,6 +38,11 @@ impl Reassembler {
         Self { limit, begun: Vec::new(), overflowed: false }
     }
 
+    /// Takes messages up to `limit` bytes from now on.
+    pub fn set_limit(&mut self, limit: usize) {
+        self.limit = limit;
+    }
+
     /// Takes one record's plaintext; gives the message that it ends, if it ends one.
     pub fn push(&mut self, record: &[u8]) -> Option<Reassembled> {
         if record.is_empty() && self.begun.is_empty() && !self.overflowed {

@@ -25,6 +25,8 @@ pub(super) enum Event {
     Connected(Arc<Link>, Sender<Turn>),
     /// Something for the hub.
     Input(Input),
+    /// A connection waits until everything that it said before is done.
+    Wait(SessionId),
     /// All weak hashes have been passed in.
     Strengthened,
     /// End.
@@ -46,6 +48,8 @@ pub(super) struct Broker {
     store: Sender<Order>,
     /// Changes on their way to the disk.
     unsaved: usize,
+    /// Whether the server ends: who comes now is sent away.
+    ending: bool,
     begun: Instant,
     scratch: Vec<u8>,
 }
@@ -58,6 +62,7 @@ impl Broker {
             touched: Vec::new(),
             store,
             unsaved: 0,
+            ending: false,
             begun: Instant::now(),
             scratch: Vec::new(),
         }
@@ -93,11 +98,15 @@ impl Broker {
     fn event(&mut self, event: Event) -> bool {
         match event {
             Event::Connected(link, turns) => {
+                if self.ending {
+                    link.close();
+                }
                 let (session, address) = (link.session, link.peer.ip());
                 self.peers.insert(session, Peer { link, turns, touched: false });
                 self.hub_handles(Input::Connected(session, address));
             }
             Event::Input(input) => self.input(input),
+            Event::Wait(session) => self.give_turn(session, Turn::Ready { logged_in: self.is_logged_in(session) }),
             Event::Strengthened => self.order(Order::Strengthened),
             Event::Shutdown => return true,
         }
@@ -133,7 +142,9 @@ impl Broker {
             }
             Effect::Deliver(sessions, message) => self.deliver(&sessions, &message),
             Effect::Work(session, work) => self.give_turn(session, Turn::Work(work)),
-            Effect::Ready(session) => self.give_turn(session, Turn::Ready),
+            Effect::Ready(session) => {
+                self.give_turn(session, Turn::Ready { logged_in: self.is_logged_in(session) });
+            }
             Effect::Store(session, change) => {
                 self.unsaved += 1;
                 self.order(Order::Commit(session, change));
@@ -141,6 +152,10 @@ impl Broker {
             Effect::SaveKey(key) => self.order(Order::SaveKey(key)),
             Effect::Suspicious(session, what) => debug!(%session, what, "ignored"),
         }
+    }
+
+    fn is_logged_in(&self, session: SessionId) -> bool {
+        self.hub.user_of(session).is_some()
     }
 
     fn deliver(&mut self, sessions: &[SessionId], message: &ServerMessage) {
@@ -172,7 +187,8 @@ impl Broker {
         }
     }
 
-    /// The store's channel has no bound, so that the broker never waits for the disk: each session has one change under way at most.
+    /// The store's channel has no bound, so that the broker never waits for the disk. A connection waits for the broker after a
+    /// command and after a key, so it adds one order at a time.
     fn order(&self, order: Order) {
         if self.store.send(order).is_err() {
             warn!("the store has ended before the broker");
@@ -180,6 +196,7 @@ impl Broker {
     }
 
     fn end_sessions(&mut self) {
+        self.ending = true;
         info!(sessions = self.peers.len(), "saying goodbye");
         let sessions: Vec<_> = self.peers.keys().copied().collect();
         self.deliver(&sessions, &ServerMessage::Reply(Reply::ShuttingDown));

@@ -4,9 +4,9 @@ use std::io;
 
 use tracing::{debug, info};
 
-use crate::chat::{Input, Work};
+use crate::chat::{Input, SessionId, Work};
 use crate::crypto::PublicKey;
-use crate::protocol::{ClientMessage, KeyAnnouncement, Reassembled, Reassembler, legacy};
+use crate::protocol::{ClientMessage, KeyAnnouncement, MAX_MESSAGE, Reassembled, Reassembler, legacy};
 use crate::server::broker::Event;
 use crate::server::hashing::Hasher;
 use crate::server::link::Link;
@@ -18,11 +18,21 @@ const READ: usize = 16 * 1024 + 512;
 
 /// What the broker says to a connection that waits for the answer to a command.
 pub(super) enum Turn {
-    /// The command is answered.
-    Ready,
+    /// What was said is done.
+    Ready {
+        /// Whether the session is logged in now.
+        logged_in: bool,
+    },
     /// Do this and tell.
     Work(Work),
 }
+
+/// From this size on, the connection waits until a message is passed on: many large ones in the broker's channel, which counts
+/// messages, would take memory without bound. In bytes.
+const LARGE: usize = 4 * 1024;
+
+/// Longest message of somebody who is not logged in: keys and commands are short. In bytes.
+const MAX_GUEST_MESSAGE: usize = 64 * 1024;
 
 /// A connection whose handshake is finished.
 pub(super) struct Connection {
@@ -38,6 +48,18 @@ pub(super) struct Connection {
 /// A key in canonical PEM, or why it is refused.
 type CheckedKey = Result<Arc<str>, String>;
 
+/// Tells the broker of the end, also when the thread panics: a member without a connection must not stay in its room.
+struct Farewell {
+    events: Sender<Event>,
+    session: SessionId,
+}
+
+impl Drop for Farewell {
+    fn drop(&mut self) {
+        let _ = self.events.send(Event::Input(Input::Disconnected(self.session))); // a broker that is gone needs no telling
+    }
+}
+
 /// The broker has gone: the server is ending.
 struct BrokerGone;
 
@@ -51,12 +73,13 @@ impl Connection {
             return;
         }
         info!(%session, peer = %link.peer, "connected");
-        let mut connection = Self { link, events, turns, hasher, reassembler: Reassembler::default(), last_key: None };
+        let mut connection =
+            Self { link, events, turns, hasher, reassembler: Reassembler::new(MAX_GUEST_MESSAGE), last_key: None };
+        let _farewell = Farewell { events: connection.events.clone(), session };
         match connection.read_all() {
             Ok(()) => info!(%session, "disconnected"),
             Err(error) => info!(%session, %error, "connection lost"),
         }
-        let _ = connection.events.send(Event::Input(Input::Disconnected(session))); // a broker that is gone needs no telling
     }
 
     fn read_all(&mut self) -> io::Result<()> {
@@ -66,38 +89,48 @@ impl Connection {
         let mut buffer = vec![0; READ];
         loop {
             for record in records.drain(..) {
-                let message = match self.reassembler.push(&record) {
+                let (message, len) = match self.reassembler.push(&record) {
                     None => continue,
-                    Some(Reassembled::TooLong) => ClientMessage::TooLong,
-                    Some(Reassembled::Message(message)) => legacy::decode_client(&message),
+                    Some(Reassembled::TooLong) => (ClientMessage::TooLong, 0),
+                    Some(Reassembled::Message(message)) => (legacy::decode_client(&message), message.len()),
                 };
-                if self.pass_on(message).is_err() {
+                if self.pass_on(message, len).is_err() {
                     return Ok(());
                 }
             }
             if received == Received::Closed {
                 return Ok(());
             }
-            received = self.link.stream.read(&mut buffer, &mut records)?;
+            let read = self.link.stream.read(&mut buffer, &mut records);
+            self.link.flush(); // what TLS itself had to answer
+            received = read?;
         }
     }
 
-    /// A command is waited for, so that what follows it (a key right behind a `/login`) finds it done.
-    fn pass_on(&mut self, message: ClientMessage) -> Result<(), BrokerGone> {
+    /// A command is waited for, so that what follows it (a key right behind a `/login`) finds it done; so is what would cost
+    /// much if many of it were on their way.
+    fn pass_on(&mut self, message: ClientMessage, len: usize) -> Result<(), BrokerGone> {
         let session = self.link.session;
-        let waits = matches!(message, ClientMessage::Command(_));
+        let is_command = matches!(message, ClientMessage::Command(_));
+        let is_costly = len >= LARGE || matches!(message, ClientMessage::Key(_));
         let input = match message {
             ClientMessage::Key(announced) => self.check_key(announced),
             message => Input::Message(session, message),
         };
         self.tell(input)?;
-        if waits { self.work_until_ready() } else { Ok(()) }
+        if is_costly && !is_command {
+            self.events.send(Event::Wait(session)).map_err(|_| BrokerGone)?;
+        }
+        if is_command || is_costly { self.work_until_ready() } else { Ok(()) }
     }
 
-    fn work_until_ready(&self) -> Result<(), BrokerGone> {
+    fn work_until_ready(&mut self) -> Result<(), BrokerGone> {
         loop {
             match self.turns.recv().map_err(|_| BrokerGone)? {
-                Turn::Ready => return Ok(()),
+                Turn::Ready { logged_in } => {
+                    self.reassembler.set_limit(if logged_in { MAX_MESSAGE } else { MAX_GUEST_MESSAGE });
+                    return Ok(());
+                }
                 Turn::Work(work) => {
                     let done = self.hasher.perform(work);
                     self.tell(Input::Worked(self.link.session, done))?;

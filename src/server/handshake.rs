@@ -15,6 +15,7 @@ use crate::server::broker::Event;
 use crate::server::connection::Connection;
 use crate::server::hashing::Hasher;
 use crate::server::link::{Link, STACK};
+use crate::server::seats::{Seat, Seats};
 use crate::server::sync::{
     Arc, AtomicBool, AtomicUsize, Builder, JoinHandle, Ordering, Presence, Receiver, Sender, unbounded,
 };
@@ -34,31 +35,6 @@ const KEEPALIVE: Duration = Duration::from_secs(60);
 /// Most unsent bytes for one peer.
 const OUTBOX: usize = 4 * 1024 * 1024;
 
-/// How many connections there may be.
-pub(super) struct Seats {
-    free: AtomicUsize,
-}
-
-/// One connection's place; given back when dropped.
-pub(super) struct Seat(Arc<Seats>);
-
-impl Seats {
-    pub(super) fn new(seats: usize) -> Arc<Self> {
-        Arc::new(Self { free: AtomicUsize::new(seats) })
-    }
-
-    pub(super) fn take(self: &Arc<Self>) -> Option<Seat> {
-        let taken = self.free.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |free| free.checked_sub(1));
-        taken.ok().map(|_| Seat(Arc::clone(self)))
-    }
-}
-
-impl Drop for Seat {
-    fn drop(&mut self) {
-        self.0.free.fetch_add(1, Ordering::SeqCst);
-    }
-}
-
 /// What a finished handshake needs to become a connection.
 #[derive(Clone)]
 pub(super) struct Reception {
@@ -67,6 +43,7 @@ pub(super) struct Reception {
     pub(super) hasher: Arc<Hasher>,
     pub(super) presence: Presence,
     pub(super) next_session: Arc<AtomicUsize>,
+    pub(super) drains: Arc<Seats>,
 }
 
 struct Newcomer {
@@ -273,7 +250,8 @@ impl Reception {
         }
         let session = SessionId(self.next_session.fetch_add(1, Ordering::Relaxed) as u64);
         let stream = Stream::new(socket, tls.into());
-        let link = Arc::new(Link::new(session, peer, stream, OUTBOX, self.presence.clone()));
+        let (presence, drains) = (self.presence.clone(), Arc::clone(&self.drains));
+        let link = Arc::new(Link::new(session, peer, stream, OUTBOX, presence, drains));
         let (events, hasher, presence) = (self.events.clone(), Arc::clone(&self.hasher), self.presence.clone());
         let serve = move || {
             Connection::serve(link, events, hasher);

@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use tracing::{debug, warn};
 
 use crate::chat::SessionId;
+use crate::server::seats::Seats;
 use crate::server::sync::{Arc, AtomicBool, Builder, Ordering, Presence};
 use crate::tls::{Flush, Stream};
 
@@ -22,11 +23,20 @@ pub(super) struct Link {
     /// Set once nothing more will be queued: whoever sends the last byte ends the connection.
     closing: AtomicBool,
     presence: Presence,
+    /// Places for threads that drain full sockets.
+    drains: Arc<Seats>,
 }
 
 impl Link {
-    pub(super) fn new(session: SessionId, peer: SocketAddr, stream: Stream, outbox: usize, presence: Presence) -> Self {
-        Self { session, peer, stream, outbox, closing: AtomicBool::new(false), presence }
+    pub(super) fn new(
+        session: SessionId,
+        peer: SocketAddr,
+        stream: Stream,
+        outbox: usize,
+        presence: Presence,
+        drains: Arc<Seats>,
+    ) -> Self {
+        Self { session, peer, stream, outbox, closing: AtomicBool::new(false), presence, drains }
     }
 
     /// Sends what is queued, as far as the socket takes it; a full socket gets a thread of its own until it is empty.
@@ -57,11 +67,14 @@ impl Link {
     }
 
     fn drain_apart(self: &Arc<Self>) {
+        let Some(seat) = self.drains.take() else {
+            return self.give_up(&io::Error::other("too many others are slow as well"));
+        };
         let link = Arc::clone(self);
         let presence = self.presence.clone();
         let drain = move || {
             link.drain();
-            drop(presence);
+            drop((seat, presence));
         };
         let thread = Builder::new().name(format!("drain-{}", self.session)).stack_size(STACK).spawn(drain);
         if let Err(error) = thread {

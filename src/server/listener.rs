@@ -8,7 +8,8 @@ use mio::{Events, Interest, Poll, Token, Waker};
 use socket2::{Domain, Protocol, Socket, Type};
 use tracing::warn;
 
-use crate::server::handshake::{Handshakes, Seats};
+use crate::server::handshake::Handshakes;
+use crate::server::seats::Seats;
 use crate::server::sync::{Arc, AtomicBool, Ordering};
 
 const ACCEPT: Token = Token(0);

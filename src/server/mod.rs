@@ -20,6 +20,7 @@ mod hashing;
 mod link;
 mod listener;
 mod options;
+mod seats;
 mod setup;
 mod signals;
 mod storage;
@@ -39,14 +40,19 @@ use crate::chat::Hub;
 use crate::crypto::Fingerprint;
 use crate::tls;
 use broker::{Broker, Event};
-use handshake::{Handshakes, Reception, Seats};
+use handshake::{Handshakes, Reception};
 use hashing::Hasher;
 use listener::Listener;
+use seats::Seats;
 use storage::Storage;
 use sync::{Arc, AtomicBool, AtomicUsize, Builder, JoinHandle, Ordering, bounded, presence, unbounded};
 
 /// Events that may wait for the broker before those who send them wait.
 const EVENTS: usize = 1024;
+
+/// For so many connections, one may have a thread that drains its full socket. With four mappings a thread, and five a
+/// connection set aside, both together stay below what the system allows.
+const CONNECTIONS_PER_DRAIN: usize = 5;
 
 /// Most handshake threads.
 const HANDSHAKE_THREADS: usize = 4;
@@ -67,6 +73,7 @@ pub fn run(options: &Options) -> Result<(), ServerError> {
     let address = socket.local_addr().map_err(|error| ServerError::Listen(options.listen, error))?;
     let cores = std::thread::available_parallelism().map_or(1, NonZero::get);
 
+    let connections = setup::most_connections();
     let (events, for_broker) = bounded(EVENTS); // full: whoever has an event waits
     let (orders, for_storage) = unbounded(); // each session has one change under way at most
     let hasher = Arc::new(Hasher::new(cores));
@@ -77,10 +84,11 @@ pub fn run(options: &Options) -> Result<(), ServerError> {
         hasher: Arc::clone(&hasher),
         presence: present,
         next_session: Arc::new(AtomicUsize::new(1)),
+        drains: Seats::new(connections / CONNECTIONS_PER_DRAIN),
     };
     let handshakes = Handshakes::start(cores.min(HANDSHAKE_THREADS), &reception).map_err(no_thread)?;
     drop(reception);
-    let seats = Seats::new(setup::most_connections());
+    let seats = Seats::new(connections);
     let (listener, stopper) = Listener::new(socket, handshakes, seats).map_err(no_thread)?;
     let (ended, end) = bounded(1);
     signals::on_end(move || drop(ended)).map_err(no_thread)?;

@@ -9,6 +9,7 @@ use tracing::{info, warn};
 use crate::chat::Verifier;
 use crate::crypto::password::PasswordHash;
 use crate::names::Password;
+use crate::protocol::legacy;
 use crate::server::error::ServerError;
 use crate::server::options::Options;
 use crate::server::storage::now;
@@ -90,7 +91,7 @@ fn god_password(file: Option<&Path>) -> Result<Password, ServerError> {
     match password.as_str() {
         "" => Err(failed("it is empty; give one line on standard input, or --god-password-file".into())),
         // A command is split at white space: nobody could type it.
-        text if text.contains(char::is_whitespace) => {
+        text if legacy::words(text).ne([text]) => {
             Err(failed("it holds white space, so nobody could log in with it".into()))
         }
         _ => Ok(Password::new(password)),

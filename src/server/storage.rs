@@ -7,7 +7,7 @@ use tracing::{error, info, warn};
 use crate::chat::{Change, Input, SessionId};
 use crate::protocol::KeyAnnouncement;
 use crate::server::broker::Event;
-use crate::server::sync::{Receiver, Sender};
+use crate::server::sync::{Receiver, RecvTimeoutError, Sender};
 use crate::store::{KeyFile, Store};
 
 /// Most changes in one group.
@@ -16,8 +16,12 @@ const GROUP: usize = 4096;
 /// Bytes of journal that are folded into the snapshot.
 const FOLD_AT: u64 = 16 * 1024 * 1024;
 
-/// A fold that takes longer than this is not done before a reply, but left for later.
-const QUICK: Duration = Duration::from_millis(50);
+/// A weak hash that a log-in replaced is folded away at once, unless folding has just taken this share of the time: one in so
+/// many.
+const FOLDING_SHARE: u32 = 10;
+
+/// How long to wait after a fold that failed.
+const RETRY: Duration = Duration::from_secs(10);
 
 /// What the broker wants of the disk.
 pub(super) enum Order {
@@ -34,20 +38,24 @@ pub(super) struct Storage {
     store: Store,
     keys: KeyFile,
     events: Sender<Event>,
-    /// Whether the snapshot still holds weak hashes that a change may have replaced.
+    /// Whether the snapshot still holds weak hashes of the Python server.
     weak_on_disk: bool,
-    /// What the last fold took.
-    last_fold: Duration,
+    /// Whether a strengthened hash could not be saved.
+    conversion_failed: bool,
+    /// Whether the journal replaces a weak hash that the snapshot holds.
+    fold_owed: bool,
+    /// From when on folding takes no more than its share of the time.
+    may_fold: Instant,
 }
 
 impl Storage {
     pub(super) fn new(store: Store, keys: KeyFile, events: Sender<Event>, weak_on_disk: bool) -> Self {
-        Self { store, keys, events, weak_on_disk, last_fold: Duration::ZERO }
+        Self { store, keys, events, weak_on_disk, conversion_failed: false, fold_owed: false, may_fold: Instant::now() }
     }
 
     /// Carries out orders until the broker is gone; then folds and syncs.
     pub(super) fn run(mut self, orders: &Receiver<Order>) {
-        while let Ok(first) = orders.recv() {
+        while let Some(first) = self.next(orders) {
             let mut group = Vec::new();
             for order in std::iter::once(first).chain(orders.try_iter().take(GROUP)) {
                 match order {
@@ -70,6 +78,18 @@ impl Storage {
         }
     }
 
+    /// Waits for an order; folds meanwhile, when a fold is owed and its time has come.
+    fn next(&mut self, orders: &Receiver<Order>) -> Option<Order> {
+        while self.fold_owed {
+            match orders.recv_deadline(self.may_fold) {
+                Ok(order) => return Some(order),
+                Err(RecvTimeoutError::Timeout) => _ = self.fold(),
+                Err(RecvTimeoutError::Disconnected) => return None,
+            }
+        }
+        orders.recv().ok()
+    }
+
     fn commit(&mut self, group: Vec<(Option<SessionId>, Change)>) {
         if group.is_empty() {
             return;
@@ -78,11 +98,14 @@ impl Storage {
         let result = self.store.commit(&changes, now());
         if let Err(error) = &result {
             error!(%error, changes = changes.len(), "changes could not be saved, and were not made");
+            self.conversion_failed |= group.iter().any(|(session, _)| session.is_none());
         }
-        // A log-in that replaced a single-round hash: the snapshot must not hold it any longer.
-        let replaced =
-            |change: &Change| matches!(change, Change::SetUserPassword { .. } | Change::SetRoomPassword { .. });
-        if result.is_ok() && self.weak_on_disk && self.last_fold < QUICK && changes.iter().any(replaced) {
+        // A log-in that replaced a single-round hash is answered when the snapshot does not hold it any longer.
+        let replaced = |(session, change): &(Option<_>, Change)| {
+            session.is_some() && matches!(change, Change::SetUserPassword { .. } | Change::SetRoomPassword { .. })
+        };
+        self.fold_owed |= self.weak_on_disk && result.is_ok() && group.iter().any(replaced);
+        if self.fold_owed && self.may_fold <= Instant::now() {
             self.fold();
         }
         for (session, change) in group {
@@ -91,25 +114,27 @@ impl Storage {
         }
     }
 
-    fn fold(&mut self) {
+    /// Whether it worked.
+    fn fold(&mut self) -> bool {
         let begun = Instant::now();
-        if let Err(error) = self.store.fold(now()) {
+        let folded = self.store.fold(now());
+        if let Err(error) = &folded {
             warn!(%error, "the journal could not be folded into the database; nothing is lost");
         }
-        self.last_fold = begun.elapsed();
+        self.fold_owed &= folded.is_err();
+        let pause = (begun.elapsed() * FOLDING_SHARE).max(if folded.is_err() { RETRY } else { Duration::ZERO });
+        self.may_fold = Instant::now() + pause;
+        folded.is_ok()
     }
 
     fn strengthened(&mut self) {
-        match self.store.fold(now()) {
-            Ok(()) => {
-                self.weak_on_disk = false;
-                info!(
-                    "conversion finished: neither database.enc nor its journal holds a hash of the Python server any more"
-                );
-            }
-            Err(error) => {
-                error!(%error, "the converted database could not be written; it is tried again at the next start")
-            }
+        if !self.conversion_failed && self.fold() {
+            self.weak_on_disk = false;
+            info!(
+                "conversion finished: neither database.enc nor its journal holds a hash of the Python server any more"
+            );
+        } else {
+            error!("not all hashes of the Python server could be replaced; the next start goes on with it");
         }
     }
 

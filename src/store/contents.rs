@@ -11,28 +11,20 @@ use serde::{Deserialize, Deserializer, Serialize};
 use zeroize::Zeroizing;
 
 use super::mark::Mark;
-use crate::chat::{Account, Change, Directory, Misfit, Room, Verifier};
+use crate::chat::{Account, Entries, Room, Verifier};
 use crate::crypto::password::PasswordHash;
 use crate::names::{RoomName, UserName};
 
 /// The format that is written. A Python server's database bears no number.
 const FORMAT: u64 = 1;
 
-/// Accounts and rooms in the order of their creation: a [`Directory`] without what it needs to answer questions, which
-/// is most of the work at a million accounts.
-#[derive(Debug, Default)]
-pub(super) struct Contents {
-    users: IndexMap<UserName, Account>,
-    rooms: IndexMap<RoomName, Room>,
-}
-
 /// A snapshot, read.
 #[derive(Debug)]
 pub(super) enum Snapshot {
     /// One of ours, and the last group that is folded into it.
-    Ours(Contents, Mark),
+    Ours(Entries, Mark),
     /// A Python server's, converted.
-    Python(Contents),
+    Python(Entries),
 }
 
 /// Why a text that opened is no snapshot.
@@ -46,54 +38,18 @@ pub(super) enum BadSnapshot {
     NotPython(String),
 }
 
-impl Contents {
-    /// A database with one account.
-    pub(super) fn with_god(password: Verifier) -> Self {
-        let mut contents = Self::default();
-        contents.users.insert(UserName::god(), Account { password });
-        contents
-    }
-
-    /// Makes a change, as [`Directory::apply`] does.
-    pub(super) fn apply(&mut self, change: Change) -> Result<(), Misfit> {
-        match change {
-            Change::AddUser { user, password } if !self.users.contains_key(&user) => {
-                self.users.insert(user, Account { password });
-            }
-            Change::AddRoom { room, password } if !self.rooms.contains_key(&room) => {
-                self.rooms.insert(room, Room { password });
-            }
-            Change::SetUserPassword { user, password } => match self.users.get_mut(&user) {
-                Some(account) => account.password = password,
-                None => return Err(Misfit(Change::SetUserPassword { user, password })),
-            },
-            Change::SetRoomPassword { room, password } => match self.rooms.get_mut(&room) {
-                Some(found) => found.password = password,
-                None => return Err(Misfit(Change::SetRoomPassword { room, password })),
-            },
-            misfit @ (Change::AddUser { .. } | Change::AddRoom { .. }) => return Err(Misfit(misfit)),
-        }
-        Ok(())
-    }
-
-    /// The directory that answers questions about all this.
-    pub(super) fn into_directory(self) -> Directory {
-        Directory::new(self.users, self.rooms)
-    }
-
-    /// The snapshot's text, with the last group that is folded into it.
-    ///
-    /// # Errors
-    /// Never, as far as serde_json can be trusted with maps whose keys are strings.
-    pub(super) fn to_json(&self, journal: Mark) -> io::Result<Zeroizing<Vec<u8>>> {
-        let form = Form { format: FORMAT, journal, users: &self.users, rooms: &self.rooms };
-        // Measured first: a buffer that grows leaves unwiped copies behind.
-        let mut measure = Measure(0);
-        serde_json::to_writer(&mut measure, &form)?;
-        let mut json = Zeroizing::new(Vec::with_capacity(measure.0));
-        serde_json::to_writer(&mut *json, &form)?;
-        Ok(json)
-    }
+/// The snapshot's text, with the last group that is folded into it.
+///
+/// # Errors
+/// Never, as far as serde_json can be trusted with maps whose keys are strings.
+pub(super) fn to_json(entries: &Entries, journal: Mark) -> io::Result<Zeroizing<Vec<u8>>> {
+    let form = Form { format: FORMAT, journal, users: &entries.users, rooms: &entries.rooms };
+    // Measured first: a buffer that grows leaves unwiped copies behind.
+    let mut measure = Measure(0);
+    serde_json::to_writer(&mut measure, &form)?;
+    let mut json = Zeroizing::new(Vec::with_capacity(measure.0));
+    serde_json::to_writer(&mut *json, &form)?;
+    Ok(json)
 }
 
 #[derive(Serialize)]
@@ -144,7 +100,7 @@ fn read_ours(json: &[u8]) -> serde_json::Result<Snapshot> {
         rooms: IndexMap<RoomName, Room>,
     }
     let Ours { journal, users, rooms, .. } = serde_json::from_slice(json)?;
-    Ok(Snapshot::Ours(Contents { users, rooms }, journal))
+    Ok(Snapshot::Ours(Entries { users, rooms }, journal))
 }
 
 fn read_python(json: &[u8]) -> serde_json::Result<Snapshot> {
@@ -157,7 +113,7 @@ fn read_python(json: &[u8]) -> serde_json::Result<Snapshot> {
         rooms: IndexMap<RoomName, Room>,
     }
     let Python { users, rooms } = serde_json::from_slice(json)?;
-    Ok(Snapshot::Python(Contents { users, rooms }))
+    Ok(Snapshot::Python(Entries { users, rooms }))
 }
 
 /// A user as the Python server keeps it.

@@ -21,10 +21,13 @@ use super::folder::{Folder, PUBLIC_KEYS, private};
 use crate::crypto::FernetKey;
 use crate::names::UserName;
 
+/// Superseded lines that are left in a small file, in lines.
+const SUPERSEDED: u64 = 10_000;
+
 /// The record of announced public keys.
 pub struct KeyFile {
     /// Locked for as long as something may be written.
-    _folder: Arc<Folder>,
+    folder: Arc<Folder>,
     path: PathBuf,
     file: File,
     /// Where whole lines end.
@@ -34,6 +37,8 @@ pub struct KeyFile {
     /// The last line of each user.
     places: HashMap<UserName, Place>,
     damaged_lines: u64,
+    /// All whole lines, those that were superseded included.
+    lines: u64,
     mac: Hmac<Sha256>,
 }
 
@@ -56,6 +61,10 @@ impl KeyFile {
     /// Opens the record or begins one. Drops a last line that was cut short; when more than half of the lines are
     /// superseded, keeps only the others.
     pub(super) fn open(folder: &Arc<Folder>, key: &FernetKey) -> Result<Self, StoreError> {
+        Self::load(folder, mac(key))
+    }
+
+    fn load(folder: &Arc<Folder>, mac: Hmac<Sha256>) -> Result<Self, StoreError> {
         let path = folder.path(PUBLIC_KEYS);
         let mut file = open(&path)?;
         let mut scan = Scan::of(&mut file).map_err(StoreError::io("read", &path))?;
@@ -66,10 +75,10 @@ impl KeyFile {
             file = open(&path)?;
             scan = Scan::of(&mut file).map_err(StoreError::io("read", &path))?;
         }
-        let Scan { places, len, damaged: damaged_lines, .. } = scan;
+        let Scan { places, len, lines, damaged: damaged_lines } = scan;
         // Whatever was cut short goes before the first write: reading does not need it gone.
         let torn = true;
-        Ok(Self { _folder: Arc::clone(folder), path, file, len, torn, places, damaged_lines, mac: mac(key) })
+        Ok(Self { folder: Arc::clone(folder), path, file, len, torn, places, damaged_lines, lines, mac })
     }
 
     /// Begins an empty record, in place of what an earlier database left.
@@ -110,6 +119,10 @@ impl KeyFile {
         self.torn = false;
         self.places.insert(user.clone(), Place { offset: self.len, len: line.len() });
         self.len += line.len() as u64;
+        self.lines += 1;
+        if self.lines > 2 * self.places.len() as u64 + SUPERSEDED {
+            *self = Self::load(&Arc::clone(&self.folder), self.mac.clone())?; // which keeps only the lines that count
+        }
         Ok(true)
     }
 

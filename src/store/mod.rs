@@ -35,12 +35,13 @@ use zeroize::Zeroizing;
 pub use self::error::StoreError;
 pub use self::keys::KeyFile;
 
-use self::contents::{BadSnapshot, Contents, Snapshot};
+use self::contents::{BadSnapshot, Snapshot};
 use self::folder::{BACKUP, DATABASE, Folder, JOURNAL, KEY};
 use self::journal::{Fault, Journal};
 use self::mark::Mark;
-use crate::chat::{Change, Directory, Verifier};
+use crate::chat::{Account, Change, Directory, Entries, Verifier};
 use crate::crypto::FernetKey;
+use crate::names::UserName;
 
 /// A database that was just opened or created.
 pub struct Opened {
@@ -101,12 +102,14 @@ impl Store {
             Some(key) => key,
             None => draw_key(&folder)?,
         };
-        let (contents, mark) = (Contents::with_god(god), Mark::start());
+        let mark = Mark::start();
+        let mut entries = Entries::default();
+        entries.users.insert(UserName::god(), Account { password: god });
         let keys = KeyFile::create(&folder, &key)?;
-        write_snapshot(&folder, &key, &contents, mark, now)?;
+        write_snapshot(&folder, &key, &entries, mark, now)?;
         let journal = Journal::start(&folder, mark)?;
         let store = Self { folder, key, journal };
-        Ok(Opened { store, directory: contents.into_directory(), keys, origin: Origin::Ours })
+        Ok(Opened { store, directory: Directory::new(entries), keys, origin: Origin::Ours })
     }
 
     /// Opens a database, be it ours or a Python server's, and folds its journal into it.
@@ -126,14 +129,14 @@ impl Store {
         // Everything has been read and found to be whole: from here on files change.
         folder.sweep()?;
         let origin = if loaded.python { back_up(&folder)? } else { Origin::Ours };
-        let Loaded { contents, last, .. } = loaded;
+        let Loaded { entries, last, .. } = loaded;
         // Also when all groups are in the snapshot already: that its name is on disk is known only of those written now.
         if !journal.is_empty() || origin != Origin::Ours {
-            write_snapshot(&folder, &key, &contents, last, now)?;
+            write_snapshot(&folder, &key, &entries, last, now)?;
         }
         let journal = Journal::start(&folder, last)?;
         let keys = KeyFile::open(&folder, &key)?;
-        Ok(Opened { store: Self { folder, key, journal }, directory: contents.into_directory(), keys, origin })
+        Ok(Opened { store: Self { folder, key, journal }, directory: Directory::new(entries), keys, origin })
     }
 
     /// Saves a group of changes, all of it or nothing, and returns when it is on disk. That the changes fit the directory
@@ -160,12 +163,12 @@ impl Store {
             return Ok(());
         }
         let journal = self.journal.saved(&self.folder)?;
-        let Loaded { contents, last, .. } = Loaded::read(&self.folder, &self.key, &journal)?;
+        let Loaded { entries, last, .. } = Loaded::read(&self.folder, &self.key, &journal)?;
         if last != self.journal.last() {
             let why = "it changed while it was in use".to_owned();
             return Err(StoreError::Damaged { path: self.folder.path(DATABASE), line: None, why });
         }
-        write_snapshot(&self.folder, &self.key, &contents, last, now)?;
+        write_snapshot(&self.folder, &self.key, &entries, last, now)?;
         self.journal.clear(&self.folder)
     }
 
@@ -177,28 +180,28 @@ impl Store {
 
 /// A snapshot and a journal, read.
 struct Loaded {
-    contents: Contents,
+    entries: Entries,
     last: Mark,
     python: bool,
 }
 
 impl Loaded {
     fn read(folder: &Folder, key: &FernetKey, journal: &[u8]) -> Result<Self, StoreError> {
-        let (mut contents, snapshot, python) = match read_snapshot(folder, key)? {
-            Snapshot::Ours(contents, mark) => (contents, mark, false),
+        let (mut entries, snapshot, python) = match read_snapshot(folder, key)? {
+            Snapshot::Ours(entries, mark) => (entries, mark, false),
             Snapshot::Python(_) if !journal.is_empty() => {
                 let why = "it belongs to another database than database.enc, which a Python server wrote".to_owned();
                 return Err(StoreError::Damaged { path: folder.path(JOURNAL), line: None, why });
             }
-            Snapshot::Python(contents) => (contents, Mark::start(), true),
+            Snapshot::Python(entries) => (entries, Mark::start(), true),
         };
-        let apply = |change| contents.apply(change).map_err(|misfit| misfit.to_string());
+        let apply = |change| entries.apply(change).map_err(|misfit| misfit.to_string());
         let last = journal::read(journal, key, snapshot, apply);
         let last = last.map_err(|Fault { line, why }| {
             let path = folder.path(JOURNAL);
             StoreError::Damaged { path, line: Some(line), why }
         })?;
-        Ok(Self { contents, last, python })
+        Ok(Self { entries, last, python })
     }
 }
 
@@ -228,14 +231,8 @@ fn read_snapshot(folder: &Folder, key: &FernetKey) -> Result<Snapshot, StoreErro
     })
 }
 
-fn write_snapshot(
-    folder: &Folder,
-    key: &FernetKey,
-    contents: &Contents,
-    mark: Mark,
-    now: u64,
-) -> Result<(), StoreError> {
-    let json = contents.to_json(mark).map_err(StoreError::io("write", &folder.path(DATABASE)))?;
+fn write_snapshot(folder: &Folder, key: &FernetKey, entries: &Entries, mark: Mark, now: u64) -> Result<(), StoreError> {
+    let json = contents::to_json(entries, mark).map_err(StoreError::io("write", &folder.path(DATABASE)))?;
     let token = key.seal(&json, now);
     drop(json);
     folder.replace(DATABASE, token.as_bytes())

@@ -47,6 +47,8 @@ struct State {
     /// Bytes that a drain has taken out of `out` and not yet sent.
     in_flight: usize,
     draining: bool,
+    /// Whether close_notify was queued.
+    closed: bool,
 }
 
 impl State {
@@ -96,13 +98,8 @@ impl Stream {
     pub fn new(socket: TcpStream, mut tls: Connection) -> Self {
         // With the default of 64 KiB a write may be short, and a message would be split over two records' worth of calls.
         tls.set_buffer_limit(None);
-        let state = State { tls, out: Vec::new(), sent: 0, in_flight: 0, draining: false };
+        let state = State { tls, out: Vec::new(), sent: 0, in_flight: 0, draining: false, closed: false };
         Self { socket, state: Mutex::new(state) }
-    }
-
-    /// The socket, for its options.
-    pub fn socket(&self) -> &TcpStream {
-        &self.socket
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -115,10 +112,11 @@ impl Stream {
         self.state().take_records(records)
     }
 
-    /// Waits for bytes and decrypts them; adds each record's plaintext to `records`.
+    /// Waits for bytes and decrypts them; adds each record's plaintext to `records`. What TLS itself has to answer is
+    /// queued: whoever sends calls [`Stream::flush`].
     ///
     /// # Errors
-    /// What the socket reports, and `InvalidData` when the peer breaks TLS (the alert for it is on its way).
+    /// What the socket reports, and `InvalidData` when the peer breaks TLS (the alert for it is queued).
     pub fn read(&self, buffer: &mut [u8], records: &mut Vec<Vec<u8>>) -> io::Result<Received> {
         let len = loop {
             match (&self.socket).read(buffer) {
@@ -132,30 +130,24 @@ impl Stream {
         loop {
             let read = state.tls.read_tls(&mut bytes)?; // at the end of the stream, rustls must see the empty read
             let processed = state.tls.process_new_packets();
-            received = match state.take_records(records) {
-                Received::Open => received,
-                Received::Closed => Received::Closed,
-            };
-            state.collect();
-            if let Err(error) = processed {
-                drop(state);
-                self.flush()?;
-                return Err(io::Error::new(io::ErrorKind::InvalidData, error));
+            if state.take_records(records) == Received::Closed {
+                received = Received::Closed;
             }
+            state.collect();
+            processed.map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
             if bytes.is_empty() || read == 0 {
                 break;
             }
         }
-        drop(state);
-        self.flush()?;
         Ok(if len == 0 { Received::Closed } else { received })
     }
 
-    /// Encrypts one message as one record (16,384 bytes and more as several) and queues it.
+    /// Encrypts one message as one record (16,384 bytes and more as several) and queues it. After
+    /// [`Stream::queue_close`], nothing is queued any more.
     pub fn queue(&self, message: &[u8]) {
         let mut state = self.state();
-        // Without a buffer limit rustls takes everything; after close_notify it takes nothing, and nothing should go out.
-        if state.tls.writer().write_all(message).is_ok() {
+        // Without a buffer limit, rustls takes everything.
+        if !state.closed && state.tls.writer().write_all(message).is_ok() {
             state.collect();
         }
     }
@@ -163,8 +155,10 @@ impl Stream {
     /// Queues close_notify.
     pub fn queue_close(&self) {
         let mut state = self.state();
-        state.tls.send_close_notify();
-        state.collect();
+        if !std::mem::replace(&mut state.closed, true) {
+            state.tls.send_close_notify();
+            state.collect();
+        }
     }
 
     /// Ciphertext that is not yet with the operating system, in bytes.

@@ -49,47 +49,67 @@ impl Hub {
         if typed.is_god_in_disguise() {
             return self.reply(session, Reply::GodIsReserved);
         }
-        if let Some(refused) = self.user_refused(typed) {
-            return self.reply(session, refused);
+        if self.directory.users().contains_key(typed) {
+            return self.reply(session, Reply::UserExists);
         }
-        match UserName::register(typed.as_str()) {
-            Ok(user) => self.work(session, Pending::Hash(Creation::User(user)), Work::Hash(password)),
-            Err(why) => self.reply(session, Reply::BadUserName(why)),
-        }
+        // What is no name has no look that others could clash with.
+        let refused = match UserName::register(typed.as_str()) {
+            Err(why) => Reply::BadUserName(why),
+            Ok(user) => match self.user_refused(&user) {
+                Some(refused) => refused,
+                None => return self.work(session, Pending::Hash(Creation::User(user)), Work::Hash(password)),
+            },
+        };
+        self.reply(session, refused);
     }
 
     fn create(&mut self, session: SessionId, typed: &RoomName, password: Password) {
-        if let Some(refused) = self.room_refused(typed) {
-            return self.reply(session, refused);
+        if self.directory.rooms().contains_key(typed) {
+            return self.reply(session, Reply::RoomExists);
         }
-        match RoomName::register(typed.as_str()) {
-            Ok(room) => self.work(session, Pending::Hash(Creation::Room(room)), Work::Hash(password)),
-            Err(why) => self.reply(session, Reply::BadRoomName(why)),
-        }
+        let refused = match RoomName::register(typed.as_str()) {
+            Err(why) => Reply::BadRoomName(why),
+            Ok(room) => match self.room_refused(&room) {
+                Some(refused) => refused,
+                None => return self.work(session, Pending::Hash(Creation::Room(room)), Work::Hash(password)),
+            },
+        };
+        self.reply(session, refused);
     }
 
     fn user_refused(&self, user: &UserName) -> Option<Reply> {
-        if self.claims.contains(&Creation::User(user.clone())) {
-            return Some(Reply::UserExists);
-        }
-        Some(match self.directory.user_clash(user)? {
+        let clash = self.claim_clash(&Creation::User(user.clone())).or_else(|| self.directory.user_clash(user));
+        Some(match clash? {
             Clash::Same => Reply::UserExists,
             Clash::LooksAlike => Reply::UserLooksAlike,
         })
     }
 
     fn room_refused(&self, room: &RoomName) -> Option<Reply> {
-        if self.claims.contains(&Creation::Room(room.clone())) {
-            return Some(Reply::RoomExists);
-        }
-        Some(match self.directory.room_clash(room)? {
+        let clash = self.claim_clash(&Creation::Room(room.clone())).or_else(|| self.directory.room_clash(room));
+        Some(match clash? {
             Clash::Same => Reply::RoomExists,
             Clash::LooksAlike => Reply::RoomLooksAlike,
         })
     }
 
+    /// What stands against a creation among those that are on their way to the disk: few, one a session at most.
+    fn claim_clash(&self, new: &Creation) -> Option<Clash> {
+        if self.claims.contains(new) {
+            return Some(Clash::Same);
+        }
+        let alike = |claim: &Creation| match (claim, new) {
+            (Creation::User(claim), Creation::User(new)) => claim.likeness().clashes_with(&new.likeness()),
+            (Creation::Room(claim), Creation::Room(new)) => claim.likeness().clashes_with(&new.likeness()),
+            _ => false,
+        };
+        self.claims.iter().any(alike).then_some(Clash::LooksAlike)
+    }
+
     fn login(&mut self, now: Duration, session: SessionId, user: UserName, password: Password) {
-        if self.throttled(now, session, Some(&user)) {
+        // Tries at accounts that do not exist would fill the table with any name that comes.
+        let account = self.directory.users().contains_key(&user).then(|| user.clone());
+        if self.throttled(now, session, account.as_ref()) {
             return;
         }
         let verifier = self.directory.users().get(&user).map(|account| account.password.clone());
@@ -97,7 +117,8 @@ impl Hub {
     }
 
     fn join(&mut self, now: Duration, session: SessionId, room: RoomName, password: Password) {
-        if self.throttled(now, session, None) {
+        let member = self.user_of(session).cloned();
+        if self.throttled(now, session, member.as_ref()) {
             return;
         }
         let verifier = self.directory.rooms().get(&room).map(|room| room.password.clone());
@@ -106,7 +127,7 @@ impl Hub {
 
     fn throttled(&mut self, now: Duration, session: SessionId, account: Option<&UserName>) -> bool {
         let Some(address) = self.address(session) else { return true };
-        let Some(wait) = self.throttle.wait(now, address, account) else { return false };
+        let Err(wait) = self.throttle.charge(now, address, account) else { return false };
         self.reply(session, Reply::TooManyAttempts { seconds: wait.as_secs_f64().ceil() as u64 });
         true
     }
@@ -118,12 +139,13 @@ impl Hub {
         }
     }
 
-    pub(super) fn worked(&mut self, now: Duration, session: SessionId, done: WorkDone) {
+    pub(super) fn worked(&mut self, session: SessionId, done: WorkDone) {
         let Some(pending) = self.sessions.get_mut(&session).and_then(|s| s.pending.take()) else { return };
         match (pending, done) {
             (Pending::Hash(creation), WorkDone::Hashed(verifier)) => self.store_creation(session, creation, verifier),
             (Pending::Check(entry), WorkDone::Checked { right: true, better }) => self.granted(session, entry, better),
-            (Pending::Check(entry), _) => self.denied(now, session, entry),
+            (Pending::Check(Entry::Login(_)), _) => self.reply(session, Reply::LoginFailed),
+            (Pending::Check(Entry::Join(_)), _) => self.reply(session, Reply::IncorrectRoomPassword),
             _ => {} // the connection answers what it was asked; anything else is not answered
         }
         self.ready_unless_pending(session);
@@ -154,8 +176,12 @@ impl Hub {
     }
 
     fn granted(&mut self, session: SessionId, entry: Entry, better: Option<Verifier>) {
-        if let (Entry::Login(user), Some(address)) = (&entry, self.address(session)) {
-            self.throttle.passed(address, user);
+        let user = match &entry {
+            Entry::Login(user) => Some(user.clone()),
+            Entry::Join(_) => self.user_of(session).cloned(),
+        };
+        if let (Some(user), Some(address)) = (user, self.address(session)) {
+            self.throttle.passed(address, &user);
         }
         let Some(password) = better else { return self.enter(session, entry) };
         let change = match entry.clone() {
@@ -163,22 +189,6 @@ impl Hub {
             Entry::Join(room) => Change::SetRoomPassword { room, password },
         };
         self.wait_for_store(session, Pending::StoreBetter(entry), change);
-    }
-
-    fn denied(&mut self, now: Duration, session: SessionId, entry: Entry) {
-        let Some(address) = self.address(session) else { return };
-        match entry {
-            Entry::Login(user) => {
-                // Failures at accounts that do not exist would fill the table with any name that comes.
-                let account = self.directory.users().contains_key(&user).then_some(&user);
-                self.throttle.failed(now, address, account);
-                self.reply(session, Reply::LoginFailed);
-            }
-            Entry::Join(_) => {
-                self.throttle.failed(now, address, None);
-                self.reply(session, Reply::IncorrectRoomPassword);
-            }
-        }
     }
 
     pub(super) fn stored(&mut self, session: Option<SessionId>, change: Change, saved: bool) {

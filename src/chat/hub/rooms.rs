@@ -10,6 +10,9 @@ use crate::names::{RoomName, UserName};
 use crate::protocol::legacy::MAX_OUTBOUND;
 use crate::protocol::{KeyAnnouncement, Notice, Package, PackageError, Reply, ServerMessage};
 
+/// Most different keys that one connection may announce: each goes to the disk and to the whole room.
+const MAX_KEYS: u32 = 16;
+
 impl Hub {
     pub(super) fn enter(&mut self, session: SessionId, entry: Entry) {
         match entry {
@@ -89,6 +92,10 @@ impl Hub {
         };
         if member.key.as_ref() == Some(&pem) {
             return; // the room has it already
+        }
+        found.keys += 1;
+        if found.keys > MAX_KEYS {
+            return self.reply(session, Reply::KeyRefused("it is one of too many of this connection".into()));
         }
         member.key = Some(Arc::clone(&pem));
         let announcement = KeyAnnouncement { user, pem };
