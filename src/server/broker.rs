@@ -8,9 +8,8 @@ use tracing::{debug, info, warn};
 
 use crate::chat::{Effect, Hub, Input, SessionId};
 use crate::protocol::{Reply, ServerMessage, legacy};
-use crate::server::connection::Turn;
 use crate::server::link::Link;
-use crate::server::storage::Order;
+use crate::server::mailbox::{Event, Order, Turn};
 use crate::server::sync::{Arc, Receiver, RecvTimeoutError, Sender};
 
 /// Most events in one turn: what comes out of a turn goes to each recipient in one write.
@@ -18,20 +17,6 @@ const TURN: usize = 256;
 
 /// How long sessions may take to end when the server ends.
 const FAREWELL: Duration = Duration::from_secs(5);
-
-/// What reaches the broker.
-pub(super) enum Event {
-    /// A connection begins; turns go to its thread.
-    Connected(Arc<Link>, Sender<Turn>),
-    /// Something for the hub.
-    Input(Input),
-    /// A connection waits until everything that it said before is done.
-    Wait(SessionId),
-    /// All weak hashes have been passed in.
-    Strengthened,
-    /// End.
-    Shutdown,
-}
 
 struct Peer {
     link: Arc<Link>,

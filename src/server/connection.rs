@@ -4,28 +4,17 @@ use std::io;
 
 use tracing::{debug, info};
 
-use crate::chat::{Input, SessionId, Work};
+use crate::chat::{Input, SessionId};
 use crate::crypto::PublicKey;
 use crate::protocol::{ClientMessage, KeyAnnouncement, MAX_MESSAGE, Reassembled, Reassembler, legacy};
-use crate::server::broker::Event;
 use crate::server::hashing::Hasher;
 use crate::server::link::Link;
+use crate::server::mailbox::{Event, Turn};
 use crate::server::sync::{Arc, Receiver, Sender, bounded};
 use crate::tls::Received;
 
 /// Bytes taken from the socket at once: a full TLS record and its overhead.
 const READ: usize = 16 * 1024 + 512;
-
-/// What the broker says to a connection that waits for the answer to a command.
-pub(super) enum Turn {
-    /// What was said is done.
-    Ready {
-        /// Whether the session is logged in now.
-        logged_in: bool,
-    },
-    /// Do this and tell.
-    Work(Work),
-}
 
 /// From this size on, the connection waits until a message is passed on: many large ones in the broker's channel, which counts
 /// messages, would take memory without bound. In bytes.

@@ -4,8 +4,8 @@ use tracing::info;
 
 use crate::chat::{Change, Directory, Input, Verifier};
 use crate::crypto::password::PasswordHash;
-use crate::server::broker::Event;
 use crate::server::hashing::Hasher;
+use crate::server::mailbox::Event;
 use crate::server::sync::{Arc, AtomicBool, Ordering, Sender};
 
 /// A weak hash and how to put another in its place.

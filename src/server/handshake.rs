@@ -11,10 +11,10 @@ use socket2::{SockRef, TcpKeepalive};
 use tracing::{debug, warn};
 
 use crate::chat::SessionId;
-use crate::server::broker::Event;
 use crate::server::connection::Connection;
 use crate::server::hashing::Hasher;
 use crate::server::link::{Link, STACK};
+use crate::server::mailbox::Event;
 use crate::server::seats::{Seat, Seats};
 use crate::server::sync::{
     Arc, AtomicBool, AtomicUsize, Builder, JoinHandle, Ordering, Presence, Receiver, Sender, unbounded,

@@ -6,7 +6,7 @@ use tracing::{error, info, warn};
 
 use crate::chat::{Change, Input, SessionId};
 use crate::protocol::KeyAnnouncement;
-use crate::server::broker::Event;
+use crate::server::mailbox::{Event, Order};
 use crate::server::sync::{Receiver, RecvTimeoutError, Sender};
 use crate::store::{KeyFile, Store};
 
@@ -22,16 +22,6 @@ const FOLDING_SHARE: u32 = 10;
 
 /// How long to wait after a fold that failed.
 const RETRY: Duration = Duration::from_secs(10);
-
-/// What the broker wants of the disk.
-pub(super) enum Order {
-    /// Write a change; the outcome goes back with the session.
-    Commit(Option<SessionId>, Change),
-    /// Keep a key. Nobody waits for it.
-    SaveKey(KeyAnnouncement),
-    /// The last weak hash was replaced: fold, so that none is left on the disk, and say so.
-    Strengthened,
-}
 
 /// The store's thread.
 pub(super) struct Storage {
