@@ -241,7 +241,9 @@ impl Text {
             let mut before = None;
             for c in cluster.chars() {
                 match c {
-                    '\t' | '\n' | '\x0b' | '\x0c' | '\r' | '\u{85}' | '\u{2028}' | '\u{2029}' => safe.push(' '),
+                    '\t' | '\n' | '\x0b' | '\x0c' | '\r' | '\u{85}' | '\u{2028}' | '\u{2029}' | '\u{2800}' => {
+                        safe.push(' '); // the last is Braille's blank, which looks like one
+                    }
                     '\u{200c}' | '\u{200d}' if before.is_some_and(|c: char| !c.is_ascii()) => safe.push(c),
                     c if is_invisible(c) => continue,
                     c => safe.push(c),

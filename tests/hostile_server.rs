@@ -119,6 +119,8 @@ fn nothing_that_a_server_sends_brings_a_control_character_out_and_the_printable_
         "zero\u{200b}width\u{feff}",
         "one\nbob: two\r\nthree",
         "\x1b[31mPUBKEY\x1b[0m joined the chat!",
+        "* The key of bob is accepted.",
+        "bob:\u{a0}hello",
     ];
     let fake = Fake::start(dir.path(), move |mut client| {
         let key = client.lets_in();
@@ -143,6 +145,7 @@ fn nothing_that_a_server_sends_brings_a_control_character_out_and_the_printable_
         assert_eq!(bad, None, "in {shown:?}");
     }
     let out = text(&ended.stdout);
+    assert!(!out.lines().any(|line| line.starts_with("* ") || line.starts_with("bob:")), "imitated: {out}");
     for rest in [
         "]0;ownedtitle",
         "[2J[Hcleared",
@@ -277,11 +280,56 @@ fn lines_of_a_script_wait_for_the_room_and_the_end_of_input_ends_it_when_they_ar
 fn a_join_that_fails_sends_nothing_and_says_so() {
     let dir = tempfile::tempdir().unwrap();
     let server = Server::start(dir.path());
-    server.user("maker").asks("/create lobby pw", "Room 'lobby' created.");
-    let lines = "/register bot pw\n/login bot pw\n/join lobby wrong\nsecret text\nexit\n";
-    let ended = run(&server.address.to_string(), &dir.path().join("id"), &[], lines);
-    assert!(text(&ended.stdout).contains("Incorrect room password.\n"));
-    assert!(text(&ended.stderr).contains("not sent"), "{}", text(&ended.stderr));
+    let mut maker = server.user("maker");
+    maker.asks("/create lobby pw", "Room 'lobby' created.");
+    maker.asks("/create den pw", "Room 'den' created.");
+    let mut bob = Friend::join(&server, "bob", "lobby");
+    let mut bot = Program::start(&mut client(&server.address.to_string(), &dir.path().join("id"), &[]));
+    for line in ["/register bot pw", "/login bot pw", "/join lobby pw", "first", "/join den wrong"] {
+        bot.types(line);
+    }
+    // More lines than are queued, and one that comes after the answer: none goes to the room before.
+    (0..1500).for_each(|i| bot.types(&format!("secret {i} for the den")));
+    bot.shows("Incorrect room password.");
+    bot.types("late secret for the den");
+    bot.complains("not sent");
+    bot.types("/join lobby pw");
+    bot.shows("bot joined the chat!");
+    bot.types("last");
+    assert_eq!([bob.reads(), bob.reads()], ["bot: first", "bot: last"]);
+    assert_eq!(bot.exit_code(), Some(1), "a script can tell");
+}
+
+#[test]
+fn two_clients_of_one_identity_do_not_lose_each_others_pins() {
+    let dir = tempfile::tempdir().unwrap();
+    let home = dir.path().join("id");
+    let server = Server::start(dir.path());
+    let mut maker = server.user("maker");
+    maker.asks("/create r pw", "Room 'r' created.");
+    maker.asks("/create other pw", "Room 'other' created.");
+    let start = |user: &str, room: &str| {
+        let client = Program::start(&mut client(&server.address.to_string(), &home, &[]));
+        for line in [format!("/register {user} pw"), format!("/login {user} pw"), format!("/join {room} pw")] {
+            client.types(&line);
+        }
+        client.shows(&format!("{user} joined the chat!"));
+        client
+    };
+    let mut one = start("one", "r");
+    let two = start("two", "other");
+    let _bob = Friend::join(&server, "bob", "other");
+    two.shows("bob joined the chat!");
+    two.types("/list"); // bob's key came before the answer, and is pinned
+    two.shows("Available rooms");
+    // The first client is shown another key for bob: what the other pinned counts.
+    let key = PrivateKey::generate().unwrap();
+    let mut peer = server.connect();
+    peer.asks("/login bob pw", "Login successful. Welcome, bob!");
+    peer.says(format!("PUBKEY::bob::{}", key.public().pem()));
+    peer.says("CMD::/join r pw");
+    one.complains("Another client has pinned");
+    assert_eq!(one.exit_code(), Some(4));
 }
 
 #[test]

@@ -83,6 +83,36 @@ fn a_line_that_is_being_typed_survives_messages_that_come_in() {
 }
 
 #[test]
+fn lines_that_come_at_once_are_all_taken_and_pasted_ones_are_lines() {
+    let dir = tempfile::tempdir().unwrap();
+    let server = Server::start(dir.path());
+    let mut bob = room(&server);
+    let screen = alice(&server, dir.path());
+    bob.hears_key("alice");
+    screen.types("one\rtwo\rthree\r");
+    assert_eq!([bob.reads(), bob.reads(), bob.reads()], ["alice: one", "alice: two", "alice: three"]);
+    screen.types("\x1b[200~four\n/join lobby pw\nfi\x16ve\x1b[201~\r");
+    assert_eq!([bob.reads(), bob.reads()], ["alice: four", "alice: five"]);
+}
+
+#[test]
+fn no_key_brings_a_masked_password_back() {
+    let dir = tempfile::tempdir().unwrap();
+    let server = Server::start(dir.path());
+    let screen = client(&server, dir.path());
+    screen.types("/login alice\r");
+    screen.edits("Password:");
+    screen.types("hunter2\x12hunter2\x15");
+    screen.edits("Password: **************"); // neither a search nor a deletion that could be undone
+    screen.types("\r");
+    screen.shows("Login failed");
+    screen.edits("> ");
+    screen.types("\x19x");
+    screen.edits("> x");
+    assert!(!screen.raw().contains("hunter2"), "{}", screen.raw());
+}
+
+#[test]
 fn no_password_is_shown_or_kept_in_the_history() {
     let dir = tempfile::tempdir().unwrap();
     let server = Server::start(dir.path());

@@ -41,7 +41,11 @@ impl Identity {
         make_folder(&folder).map_err(|error| Failure::usage(format!("{}: {error}", folder.display())))?;
         let path = folder.join(PRIVATE);
         let (key, is_new) = match read(&path)? {
-            Some(pem) => (parse_private(&path, &pem)?, false),
+            Some(pem) => {
+                let key = parse_private(&path, &pem)?;
+                protect(&path)?;
+                (key, false)
+            }
             None => (make(&path)?, true),
         };
         keep_public(&folder.join(PUBLIC), key.public(), is_new)?;
@@ -85,6 +89,23 @@ fn read(path: &Path) -> Result<Option<zeroize::Zeroizing<String>>, Failure> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(error) => Err(Failure::usage(format!("{}: {error}", path.display()))),
     }
+}
+
+/// A key that the Python client left may be readable by others: from now on it is not.
+#[cfg(unix)]
+fn protect(path: &Path) -> Result<(), Failure> {
+    use std::os::unix::fs::PermissionsExt;
+    let failed = |error: io::Error| Failure::usage(format!("{}: {error}", path.display()));
+    let mode = fs::metadata(path).map_err(failed)?.permissions().mode();
+    if mode & 0o077 != 0 {
+        fs::set_permissions(path, PermissionsExt::from_mode(mode & 0o700)).map_err(failed)?;
+    }
+    Ok(())
+}
+
+#[cfg(not(unix))]
+fn protect(_: &Path) -> Result<(), Failure> {
+    Ok(())
 }
 
 fn parse_private(path: &Path, pem: &str) -> Result<PrivateKey, Failure> {

@@ -1,7 +1,9 @@
 //! The thread that reads what the person types.
 
 use std::borrow::Cow;
-use std::io::{self, BufRead};
+use std::io::{self, BufRead, IsTerminal};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use crossbeam_channel::Sender;
 use rustyline::Helper;
@@ -12,13 +14,18 @@ use rustyline::highlight::{CmdKind, Highlighter};
 use rustyline::hint::Hinter;
 use rustyline::history::MemHistory;
 use rustyline::validate::Validator;
-use rustyline::{ColorMode, Config, Editor};
+use rustyline::{
+    Cmd, ColorMode, ConditionalEventHandler, Config, Editor, Event, EventContext, EventHandler, KeyCode, KeyEvent,
+    Modifiers, RepeatCount,
+};
 use zeroize::Zeroizing;
 
 use crate::client::terminal::Terminal;
 use crate::client::typed::{self, Typed};
+use crate::protocol::legacy;
 
 const PROMPT: &str = "> ";
+const PASSWORD: &str = "Password: ";
 
 /// What the person did.
 #[derive(Debug)]
@@ -45,7 +52,7 @@ pub fn read_plain(to: &Sender<Typing>) {
         let typing = match stdin.read_until(b'\n', &mut line) {
             Ok(0) => Typing::End,
             Ok(_) => match String::from_utf8(line) {
-                Ok(line) => Typing::Line(line.trim_end_matches(['\n', '\r']).to_owned()),
+                Ok(line) => take_plain(line.trim_end_matches(['\n', '\r'])),
                 Err(_) => Typing::Say(format!("Line {number} of the input is not UTF-8 and was not sent.")),
             },
             Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
@@ -58,8 +65,34 @@ pub fn read_plain(to: &Sender<Typing>) {
     }
 }
 
+/// A line of stdin; somebody who sits at a terminal without the line editor is asked for a password, too.
+fn take_plain(line: &str) -> Typing {
+    if !typed::lacks_password(line) || !io::stdin().is_terminal() {
+        return Typing::Line(line.to_owned());
+    }
+    match rpassword::prompt_password(PASSWORD).map(Zeroizing::new) {
+        Ok(password) => with_password(line, &password),
+        Err(error) => Typing::Say(format!("Not sent: the password cannot be asked for: {error}.")),
+    }
+}
+
+/// The line with its password, or why it cannot be sent.
+fn with_password(line: &str, password: &str) -> Typing {
+    if password.is_empty() {
+        return Typing::Say("Not sent: without a password.".into());
+    }
+    if legacy::words(password).ne([password]) {
+        let words = "Not sent: a password has no white space; the server would take its first word alone.";
+        return Typing::Say(words.into());
+    }
+    Typing::Line(format!("{} {password}", line.trim_end()))
+}
+
 /// The line editor.
-pub struct LineEditor(Editor<Mask, MemHistory>);
+pub struct LineEditor {
+    editor: Editor<Mask, MemHistory>,
+    masked: Arc<AtomicBool>,
+}
 
 impl LineEditor {
     /// An editor on stdin and stdout.
@@ -70,8 +103,11 @@ impl LineEditor {
         // History is added by hand: passwords stay out of it.
         let config = Config::builder().auto_add_history(false).build();
         let mut editor = Editor::with_history(config, MemHistory::new())?;
-        editor.set_helper(Some(Mask::default()));
-        Ok(Self(editor))
+        let masked = Arc::new(AtomicBool::new(false));
+        editor.set_helper(Some(Mask(Arc::clone(&masked))));
+        let plain_keys = EventHandler::Conditional(Box::new(Mask(Arc::clone(&masked))));
+        editor.bind_sequence(Event::Any, plain_keys);
+        Ok(Self { editor, masked })
     }
 
     /// What prints above the line that is being edited.
@@ -79,7 +115,7 @@ impl LineEditor {
     /// # Errors
     /// What the terminal reports.
     pub fn printer(&mut self) -> rustyline::Result<Box<dyn rustyline::ExternalPrinter + Send>> {
-        Ok(Box::new(self.0.create_external_printer()?))
+        Ok(Box::new(self.editor.create_external_printer()?))
     }
 
     /// Reads lines until the person is done.
@@ -87,53 +123,53 @@ impl LineEditor {
     /// `to` must not have a bound: main waits for this thread to print, so this thread must never wait for main.
     pub fn read(mut self, terminal: &Terminal, to: &Sender<Typing>) {
         loop {
-            let typing = self.next(terminal);
-            let last = match &typing {
-                Typing::Line(line) => Typed::parse(line) == Typed::Quit,
-                Typing::Say(_) => false,
-                _ => true,
+            let edited = match self.edit(terminal, PROMPT) {
+                Ok(edited) => edited,
+                Err(end) => {
+                    let _ = to.send(end); // main may have ended
+                    return;
+                }
             };
-            if to.send(typing).is_err() || last {
-                return;
+            // A paste may bring several lines, and each is a line.
+            for line in edited.split(['\n', '\r']) {
+                let typing = self.take(terminal, line);
+                let last = match &typing {
+                    Typing::Line(line) => Typed::parse(line) == Typed::Quit,
+                    Typing::Say(_) => false,
+                    _ => true,
+                };
+                if to.send(typing).is_err() || last {
+                    return;
+                }
             }
         }
     }
 
-    fn next(&mut self, terminal: &Terminal) -> Typing {
-        let line = match self.edit(terminal, PROMPT) {
-            Ok(line) => line,
-            Err(typing) => return typing,
-        };
+    fn take(&mut self, terminal: &Terminal, line: &str) -> Typing {
         if !line.trim().is_empty() {
-            let _ = self.0.add_history_entry(typed::without_password(&line)); // it is in memory: nothing can fail
+            let _ = self.editor.add_history_entry(typed::without_password(line)); // it is in memory: nothing can fail
         }
-        if typed::lacks_password(&line) { self.ask_password(terminal, &line) } else { Typing::Line(line) }
+        if typed::lacks_password(line) { self.ask_password(terminal, line) } else { Typing::Line(line.to_owned()) }
     }
 
     /// Asks for what a `/login NAME` lacks. The text that is typed is masked, so messages may come meanwhile.
     fn ask_password(&mut self, terminal: &Terminal, line: &str) -> Typing {
         self.mask(true);
-        let password = self.edit(terminal, "Password: ").map(Zeroizing::new);
+        let password = self.edit(terminal, PASSWORD).map(Zeroizing::new);
         self.mask(false);
         match password {
-            Ok(password) if password.is_empty() => Typing::Say("Not sent: without a password.".into()),
-            Ok(password) if password.contains(char::is_whitespace) => Typing::Say(
-                "Not sent: a password has no white space; the server would take its first word alone.".into(),
-            ),
-            Ok(password) => Typing::Line(format!("{} {}", line.trim_end(), password.as_str())),
+            Ok(password) => with_password(line, &password),
             Err(typing) => typing,
         }
     }
 
     fn mask(&mut self, on: bool) {
-        if let Some(mask) = self.0.helper_mut() {
-            mask.on = on;
-        }
-        self.0.set_color_mode(if on { ColorMode::Forced } else { ColorMode::Enabled }); // the mask is a highlighter
+        self.masked.store(on, Ordering::SeqCst);
+        self.editor.set_color_mode(if on { ColorMode::Forced } else { ColorMode::Enabled }); // the mask is a highlighter
     }
 
     fn edit(&mut self, terminal: &Terminal, prompt: &str) -> Result<String, Typing> {
-        let edited = terminal.edit(|| self.0.readline(prompt)).ok_or(Typing::End)?;
+        let edited = terminal.edit(|| self.editor.readline(prompt)).ok_or(Typing::End)?;
         edited.map_err(|error| match error {
             ReadlineError::Eof => Typing::End,
             ReadlineError::Interrupted => Typing::Interrupted,
@@ -142,10 +178,33 @@ impl LineEditor {
     }
 }
 
-/// Shows stars instead of what is typed.
-#[derive(Default)]
-struct Mask {
-    on: bool,
+/// While it is set, shows stars instead of what is typed, and lets only keys through that type, delete and move: others bring
+/// back what was deleted, or look for it in the history.
+struct Mask(Arc<AtomicBool>);
+
+impl Mask {
+    fn is_on(&self) -> bool {
+        self.0.load(Ordering::SeqCst)
+    }
+}
+
+impl ConditionalEventHandler for Mask {
+    fn handle(&self, event: &Event, _: RepeatCount, _: bool, _: &EventContext<'_>) -> Option<Cmd> {
+        use KeyCode::{Backspace, BracketedPasteStart, Char, Delete, End, Enter, Home, Left, Right};
+        let is_plain = |KeyEvent(code, modifiers): &KeyEvent| match code {
+            Char('C' | 'D' | 'H' | 'J' | 'M') => true, // Ctrl: interrupt, end, backspace, enter
+            Char(_) => !modifiers.intersects(Modifiers::CTRL | Modifiers::ALT),
+            Backspace | BracketedPasteStart | Delete | End | Enter | Home | Left | Right => {
+                !modifiers.intersects(Modifiers::CTRL | Modifiers::ALT)
+            }
+            _ => false,
+        };
+        let keys = match event {
+            Event::KeySeq(keys) => keys.as_slice(),
+            _ => return None,
+        };
+        (self.is_on() && !keys.iter().all(is_plain)).then_some(Cmd::Noop)
+    }
 }
 
 impl Helper for Mask {}
@@ -159,10 +218,10 @@ impl Validator for Mask {}
 
 impl Highlighter for Mask {
     fn highlight<'l>(&self, line: &'l str, _: usize) -> Cow<'l, str> {
-        if self.on { Cow::Owned("*".repeat(line.chars().count())) } else { Cow::Borrowed(line) }
+        if self.is_on() { Cow::Owned("*".repeat(line.chars().count())) } else { Cow::Borrowed(line) }
     }
 
     fn highlight_char(&self, _: &str, _: usize, kind: CmdKind) -> bool {
-        self.on && kind != CmdKind::MoveCursor
+        self.is_on() && kind != CmdKind::MoveCursor
     }
 }

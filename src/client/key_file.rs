@@ -44,11 +44,21 @@ impl KeyFile {
     /// As [`KeyFile::load`], and when it cannot be written; then it is as it was.
     pub fn remember(&self, changes: &[Change]) -> Result<KnownKeys, Failure> {
         let failed = |error: io::Error| Failure::usage(format!("{} cannot be written: {error}", self.path.display()));
-        let lock =
-            OpenOptions::new().create(true).append(true).open(self.path.with_extension("lock")).map_err(failed)?;
+        let mut options = OpenOptions::new();
+        options.create(true).append(true);
+        #[cfg(unix)]
+        std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+        let lock = options.open(self.path.with_extension("lock")).map_err(failed)?;
         lock.lock().map_err(failed)?;
         let mut known = self.load()?;
         for change in changes {
+            if let Change::Server { address, before, .. } = change
+                && known.server(address) != *before
+            {
+                // What the person saw was judged by what the file held before.
+                let words = format!("Another client has come to know {address} in the meantime. Start again.");
+                return Err(Failure::untrusted(words));
+            }
             known.apply(change);
         }
         replace(&self.path, known.to_text().as_bytes()).map_err(failed)?;
@@ -107,7 +117,17 @@ mod tests {
 
     fn server(address: &str) -> Change {
         let server = Server { by: Vouched::Pinned, key: Fingerprint::of(address.as_bytes()) };
-        Change::Server { address: address.into(), server }
+        Change::Server { address: address.into(), before: None, server }
+    }
+
+    #[test]
+    fn what_another_client_came_to_know_meanwhile_is_not_overwritten() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = KeyFile::in_folder(dir.path());
+        let known = file.remember(&[server("a:1")]).unwrap();
+        let refused = file.remember(&[server("a:1")]).unwrap_err();
+        assert_eq!(refused.exit, crate::client::failure::Exit::Untrusted);
+        assert_eq!(file.load().unwrap(), known);
     }
 
     #[test]

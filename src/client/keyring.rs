@@ -102,6 +102,11 @@ impl Keyring {
         Some((user, shown))
     }
 
+    /// Whether a key waits for the person's word.
+    pub fn has_offers(&self) -> bool {
+        !self.offered.is_empty()
+    }
+
     /// A user was seen leaving the room.
     pub fn leave(&mut self, user: &UserName) {
         if self.left.len() < MAX_PEERS {

@@ -51,6 +51,8 @@ pub enum Change {
     Server {
         /// `host:port`, as the person names it.
         address: String,
+        /// What was known of it when it was judged.
+        before: Option<Server>,
         /// What is known of it from now on.
         server: Server,
     },
@@ -158,7 +160,7 @@ impl KnownKeys {
     /// Remembers a change.
     pub fn apply(&mut self, change: &Change) {
         match change {
-            Change::Server { address, server } => {
+            Change::Server { address, server, .. } => {
                 let before = self.servers.insert(address.clone(), *server);
                 if let Some(before) = before.filter(|before| before.key != server.key) {
                     self.carry_over(before.key, server.key);
@@ -232,7 +234,8 @@ mod tests {
     }
 
     fn server(address: &str, key: &str) -> Change {
-        Change::Server { address: address.into(), server: Server { by: Vouched::Pinned, key: print(key) } }
+        let server = Server { by: Vouched::Pinned, key: print(key) };
+        Change::Server { address: address.into(), before: None, server }
     }
 
     fn known(changes: &[Change]) -> KnownKeys {

@@ -104,6 +104,10 @@ pub struct Machine {
     announce_at: Option<Duration>,
     login_failed: bool,
     join_failed: bool,
+    /// Whether lines come from a script, which does not look at answers.
+    scripted: bool,
+    /// Whether a line was not sent.
+    unsent: bool,
     told_lonely: bool,
     told_other_device: bool,
     ending: bool,
@@ -129,11 +133,24 @@ impl Machine {
             announce_at: None,
             login_failed: false,
             join_failed: false,
+            scripted: false,
+            unsent: false,
             told_lonely: false,
             told_other_device: false,
             ending: false,
             closed: false,
         })
+    }
+
+    /// The same, driven by a script: after a `/join` that failed, no line goes to the room before, however late it comes.
+    #[must_use]
+    pub fn scripted(self) -> Self {
+        Self { scripted: true, ..self }
+    }
+
+    /// Whether a line was not sent, which was said.
+    pub fn has_unsent(&self) -> bool {
+        self.unsent
     }
 
     /// When it wants [`Input::Tick`], since the start.
@@ -173,7 +190,7 @@ impl Machine {
             Typed::Help => out.extend(HELP.iter().map(|&words| Output::Say(words.into()))),
             Typed::Accept(name) => self.accept(&name, out),
             Typed::Command(line) if legacy::encode_command(&line).len() > MAX_OUTBOUND => {
-                out.push(Output::Say(format!("Not sent: a command has at most {MAX_OUTBOUND} bytes.")));
+                self.not_sent(format!("Not sent: a command has at most {MAX_OUTBOUND} bytes."), out);
             }
             Typed::Command(line) => self.queue.push_back(Queued::Command(line)),
             Typed::Chat(text) => self.queue.push_back(Queued::Chat(text)),
@@ -210,8 +227,8 @@ impl Machine {
                 None => {}
             }
         }
-        if !self.requests.hold_lines() {
-            // Whoever types on has seen the answer.
+        if !self.requests.hold_lines() && !self.scripted {
+            // A person who types on has seen the answer.
             (self.login_failed, self.join_failed) = (false, false);
         }
         if self.announce_at.is_some_and(|at| at <= now.elapsed) {
@@ -232,7 +249,10 @@ impl Machine {
         let command = if self.join_failed { "/join" } else { "/login" };
         let lines = if dropped == 1 { "1 line was" } else { &format!("{dropped} lines were") };
         out.push(Output::Say(format!("{lines} not sent, because the {command} before failed.")));
-        (self.login_failed, self.join_failed) = (false, false);
+        self.unsent = true;
+        if !self.scripted {
+            (self.login_failed, self.join_failed) = (false, false);
+        }
     }
 
     fn command(&mut self, now: Now, line: String, out: &mut Vec<Output>) {
@@ -274,26 +294,38 @@ impl Machine {
         }
     }
 
+    fn not_sent(&mut self, words: String, out: &mut Vec<Output>) {
+        self.unsent = true;
+        out.push(Output::Say(words));
+    }
+
     fn chat(&mut self, now: Now, text: &str, out: &mut Vec<Output>) {
         let (nick, room) = match (&self.place.nick, &self.place.room) {
             (Some(nick), Some(room)) => (nick, room),
-            (None, _) => return out.push(Output::Say("Not sent: /login first.".into())),
-            (_, None) => return out.push(Output::Say("Not sent: /join a room first.".into())),
+            (None, _) => return self.not_sent("Not sent: /login first.".into(), out),
+            (_, None) => return self.not_sent("Not sent: /join a room first.".into(), out),
         };
         let others = self.keyring.readers(nick);
         let draft = Draft { room, author: nick, own: &self.own, text, unix: now.unix };
         let packed = match packages::pack(&draft, &others) {
             Ok(packed) => packed,
-            Err(why) => return out.push(Output::Say(format!("Not sent: {why}."))),
+            Err(why) => return self.not_sent(format!("Not sent: {why}."), out),
         };
         for user in &packed.unreached {
+            self.unsent = true;
             out.push(Output::Say(format!("Not sent to {user}: the names leave no room for a text.")));
         }
         if packed.packages.is_empty() {
-            return out.push(Output::Say("Not sent: nobody can be reached.".into()));
+            return self.not_sent("Not sent: nobody can be reached.".into(), out);
         }
         if others.is_empty() && !std::mem::replace(&mut self.told_lonely, true) {
-            out.push(Output::Say(format!("Nobody else's key is known in {room}, so nobody else can read you yet.")));
+            let why = if self.keyring.has_offers() {
+                "Keys of others wait for /accept"
+            } else {
+                "Nobody else's key is known in"
+            };
+            let place = if self.keyring.has_offers() { String::new() } else { format!(" {room}") };
+            out.push(Output::Say(format!("{why}{place}, so nobody else can read you yet.")));
         }
         out.extend(packed.packages.into_iter().map(Output::Send));
     }

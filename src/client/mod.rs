@@ -95,14 +95,17 @@ fn chat(options: &Options, terminal: &Terminal) -> Result<(), Failure> {
     let Connected { stream, key, record, why } = connect::connect(&options.server, roots, expectation)?;
     let is_new = record.is_some();
     if let Some(server) = record {
-        known = keys.remember(&[Change::Server { address, server }])?; // before anything is sent
+        let before = known.server(&address);
+        known = keys.remember(&[Change::Server { address, before, server }])?; // before anything is sent
     }
 
     let stream = Arc::new(stream);
     let (mut screen, editor) = open_screen()?;
     greet(&mut screen, &identity, &why, is_new).map_err(Failure::usage)?;
     let machine = Machine::new(identity.key, Keyring::new(known.users_of(key))).map_err(Failure::unexpected)?;
+    let machine = if matches!(screen, Screen::Plain) { machine.scripted() } else { machine };
 
+    let signals = watch_signals(terminal)?; // before the line editor changes the terminal's settings
     let (to_main, wire) = bounded(WAITING);
     let reading = Arc::clone(&stream);
     spawn("reader", move || session::read_server(&reading, &to_main))?;
@@ -119,7 +122,7 @@ fn chat(options: &Options, terminal: &Terminal) -> Result<(), Failure> {
             typing
         }
     };
-    let events = Events { typing, wire, signals: watch_signals(terminal)? };
+    let events = Events { typing, wire, signals };
     Session::new(stream, machine, screen, keys, key).run(events)
 }
 

@@ -135,8 +135,11 @@ pub fn say_plainly(words: &str) {
 
 /// Whether words of the server look like somebody's message, which they must not where nothing else tells them apart.
 fn passes_for_a_message(text: &str) -> bool {
-    let Some((name, _)) = text.split_once(": ") else { return false };
-    legacy::words(name).eq([name]) && !["Error", "Usage"].contains(&name)
+    if ["*", "--", "?"].iter().any(|mark| text.starts_with(mark)) {
+        return true; // or like words of the client's own
+    }
+    let Some((name, rest)) = text.split_once(':') else { return false };
+    rest.starts_with(char::is_whitespace) && legacy::words(name).eq([name]) && !["Error", "Usage"].contains(&name)
 }
 
 #[cfg(test)]
@@ -145,7 +148,9 @@ mod tests {
 
     #[test]
     fn the_servers_words_are_told_from_messages() {
-        assert!(passes_for_a_message("bob: hello"));
+        for text in ["bob: hello", "bob:\u{a0}hello", "* The key of bob is accepted.", "-- eve", "?: x"] {
+            assert!(passes_for_a_message(text), "{text}");
+        }
         for text in ["bob joined the chat!", "Available rooms: a, b", "Error: message room mismatch.", "Usage: /join"] {
             assert!(!passes_for_a_message(text), "{text}");
         }

@@ -30,6 +30,9 @@ const TURN: usize = 256;
 const CLOSE_PLAIN: Duration = Duration::from_secs(5);
 const CLOSE_TERMINAL: Duration = Duration::from_secs(1);
 
+/// How much longer a server may take for what it has not taken yet.
+const SLOW_SERVER: Duration = Duration::from_secs(30);
+
 /// How long the last words of a server are waited for when nothing can be sent to it any more.
 const LAST_WORDS: Duration = Duration::from_secs(1);
 
@@ -152,6 +155,10 @@ impl Session {
         self.stream.shutdown();
         self.screen.settle();
         match end {
+            // A script must be able to tell.
+            End::Well if matches!(self.screen, Screen::Plain) && self.machine.has_unsent() => {
+                Err(Failure::usage("Not everything was sent; see above.".to_owned()))
+            }
             End::Well => Ok(()),
             End::Badly(failure) => Err(failure),
         }
@@ -238,7 +245,7 @@ impl Session {
     fn patience(&self) -> Duration {
         let machine = self.machine.deadline().map(|at| at.saturating_sub(self.start.elapsed()));
         let until = |at: Instant| at.saturating_duration_since(Instant::now());
-        let waits = [machine, self.closing.map(until), self.broken.as_ref().map(|broken| until(broken.until))];
+        let waits = [machine, self.closing_ends().map(until), self.broken.as_ref().map(|broken| until(broken.until))];
         waits.into_iter().flatten().min().unwrap_or(Duration::from_secs(3600))
     }
 
@@ -247,8 +254,17 @@ impl Session {
         match (&self.broken, self.closing) {
             (Some(broken), _) if broken.until <= now => Err(self.given_up()),
             (None, Some(until)) if until <= now && self.stream.pending() == 0 => Err(End::Well),
+            (None, Some(_)) if self.closing_ends().is_some_and(|until| until <= now) => {
+                Err(self.ended("The server takes nothing any more.".into()))
+            }
             _ => Ok(()),
         }
+    }
+
+    /// When the wait for the server ends after everything was said: later while it has not taken everything.
+    fn closing_ends(&self) -> Option<Instant> {
+        let slack = if self.stream.pending() == 0 { Duration::ZERO } else { SLOW_SERVER };
+        self.closing.map(|until| until + slack)
     }
 
     /// Does what the machine decided. Pins are on the disk before anything is sent.
@@ -286,8 +302,18 @@ impl Session {
             _ => None,
         };
         let changes: Vec<Change> = out.iter().filter_map(pin).collect();
-        if !changes.is_empty() {
-            self.keys.remember(&changes)?;
+        if changes.is_empty() {
+            return Ok(());
+        }
+        let known = self.keys.remember(&changes)?.users_of(self.realm);
+        // Another client of this identity may have pinned another key in the meantime: what it holds was seen first.
+        for change in &changes {
+            if let Change::User { user, key, .. } = change
+                && let Some(pinned) = known.get(user).filter(|pinned| *pinned != key)
+            {
+                let words = format!("Another client has pinned {pinned} for {user}, not {key}. Start again to decide.");
+                return Err(Failure::untrusted(words).into());
+            }
         }
         Ok(())
     }

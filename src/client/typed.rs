@@ -1,5 +1,6 @@
 //! What a typed line means.
 
+use crate::names::Text;
 use crate::protocol::legacy;
 
 /// What `/help` says.
@@ -38,8 +39,10 @@ impl Typed {
             (Some("exit"), 1) | (Some("/exit" | "/quit"), _) => Self::Quit,
             (Some("/help"), _) => Self::Help,
             (Some("/accept"), _) => Self::Accept(words.get(1).map(|&name| name.to_owned()).unwrap_or_default()),
+            // Behind a blank it would be chat to the Python client, and a password would go to the room.
+            (Some(command), _) if has_password(command) => Self::Command(line.trim_start().to_owned()),
             _ if line.starts_with('/') => Self::Command(line.to_owned()),
-            _ => Self::Chat(line.to_owned()),
+            _ => Self::Chat(Text::sanitize(line).to_string()),
         }
     }
 }

@@ -244,7 +244,8 @@ impl Friend {
         let mut peer = server.user(name);
         let key = PrivateKey::generate().unwrap();
         peer.says(format!("PUBKEY::{name}::{}", key.public().pem()));
-        peer.asks(&format!("/join {room} pw"), &format!("{name} joined the chat!"));
+        peer.says(format!("CMD::/join {room} pw"));
+        peer.hears_until(&format!("{name} joined the chat!")); // after the keys of those who are there
         Self { peer, name: name.to_owned(), key }
     }
 

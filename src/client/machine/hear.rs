@@ -37,13 +37,14 @@ impl Machine {
                 "A message came that your key does not open: it is damaged, or sealed for another key of yours.";
             return out.push(Output::Say(words.into()));
         };
-        match author(&text) {
+        let shown = Text::sanitize(&text);
+        match author(shown.as_str()) {
             Some(author) => {
                 self.keyring.come(&UserName::new(author)); // who speaks here is here
-                out.push(Output::Message(Text::sanitize(&text)));
+                out.push(Output::Message(shown));
             }
             // Without a name in front it could pass for a notice, or for words of the client's own.
-            None => out.push(Output::Message(Text::sanitize(&format!("?: {}", text.as_str())))),
+            None => out.push(Output::Message(Text::sanitize(&format!("?: {shown}")))),
         }
     }
 
@@ -122,7 +123,8 @@ impl Machine {
             // What is shown is sanitized: as typed, the name is whole.
             Some(Request { asked: Asked::Login(typed), .. }) if typed.to_string() == user.as_str() => typed,
             // In another normal form, it is the stored name that is shown, and that the others know.
-            _ => user,
+            Some(_) => user,
+            None => return self.presume(settled), // nobody asked
         };
         self.presume(settled);
         self.place = Place { nick: Some(name), room: None };
@@ -175,5 +177,6 @@ fn is_shown(typed: &str, shown: &str) -> bool {
 /// The name in front of a message, if there is one: one word and a colon.
 fn author(text: &str) -> Option<&str> {
     let (author, _) = text.split_once(": ")?;
-    legacy::words(author).eq([author]).then_some(author)
+    let is_name = legacy::words(author).eq([author]) && author.contains(char::is_alphanumeric);
+    (is_name && !["*", "--", "?"].iter().any(|mark| author.starts_with(mark))).then_some(author)
 }
