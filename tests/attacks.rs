@@ -1,5 +1,6 @@
 //! A silent, slow or malicious peer harms nobody else. Each test is named after what it prevents.
 
+#![cfg(unix)]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs, reason = "tests may fail loudly")]
 
 mod common;

@@ -1,5 +1,6 @@
 //! `chat-client` in its plain mode against servers that cheat, change, or say hostile things.
 
+#![cfg(unix)]
 #![allow(clippy::unwrap_used, clippy::panic, missing_docs, reason = "tests may fail loudly")]
 
 mod common;

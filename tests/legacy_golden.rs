@@ -1,5 +1,6 @@
 //! Every row of the command table and of its order of checks, byte for byte, over real TLS to the real server.
 
+#![cfg(unix)]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs, reason = "tests may fail loudly")]
 
 mod common;

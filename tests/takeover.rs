@@ -1,5 +1,6 @@
 //! A folder that the Python server left is served at once, and loses its weak hashes.
 
+#![cfg(unix)]
 #![allow(clippy::unwrap_used, clippy::panic, missing_docs, reason = "tests may fail loudly")]
 
 mod common;

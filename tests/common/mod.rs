@@ -102,11 +102,10 @@ impl Server {
     }
 
     /// Resident memory in bytes.
-    #[cfg(target_os = "linux")]
+    #[cfg(unix)]
     pub fn memory(&self) -> usize {
-        let status = fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
-        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
-        line.trim().trim_end_matches(" kB").parse::<usize>().unwrap() * 1024
+        let output = Command::new("ps").args(["-o", "rss=", "-p", &self.child.id().to_string()]).output().unwrap();
+        String::from_utf8(output.stdout).unwrap().trim().parse::<usize>().unwrap() * 1024
     }
 
     pub fn connect(&self) -> Peer {
