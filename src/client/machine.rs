@@ -153,6 +153,11 @@ impl Machine {
         self.unsent
     }
 
+    /// Lines that were taken and not sent yet.
+    pub fn waiting(&self) -> usize {
+        self.queue.len()
+    }
+
     /// When it wants [`Input::Tick`], since the start.
     pub fn deadline(&self) -> Option<Duration> {
         if self.closed {

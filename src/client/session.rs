@@ -223,6 +223,9 @@ impl Session {
         match self.closing {
             Some(_) if self.stream.pending() == 0 => End::Well,
             Some(_) => Failure::network(format!("{words} Not everything was sent.")).into(),
+            None if self.machine.waiting() > 0 => {
+                Failure::network(format!("{words} Lines that were not sent: {}.", self.machine.waiting())).into()
+            }
             None => Failure::network(words).into(),
         }
     }

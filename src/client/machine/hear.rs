@@ -156,6 +156,7 @@ impl Machine {
     }
 
     pub(super) fn enter(&mut self, room: RoomName) {
+        // After a new log-in it is another stay: who came back in between was not seen.
         if self.place.room.as_ref() != Some(&room) {
             self.keyring.change_room();
         }
