@@ -57,7 +57,7 @@ impl Hub {
             }
             Input::Message(session, message) => self.message(now, session, message),
             Input::Key { session, user, key } => self.key(session, user, key),
-            Input::Worked(session, done) => self.worked(session, done),
+            Input::Worked(session, done) => self.worked(now, session, done),
             Input::Stored { session, change, saved } => self.stored(session, change, saved),
             Input::Strengthened { change, weak } => self.strengthened(change, &weak),
             Input::Disconnected(session) => self.disconnected(session),

@@ -161,11 +161,13 @@ pub(super) struct Session {
     pub(super) pending: Option<Pending>,
     /// How many different keys it has announced, one after the other.
     pub(super) keys: u32,
+    /// The last of them.
+    pub(super) last_key: Option<Arc<str>>,
 }
 
 impl Session {
     pub(super) fn new(address: IpAddr) -> Self {
-        Self { address, state: State::Guest, pending: None, keys: 0 }
+        Self { address, state: State::Guest, pending: None, keys: 0, last_key: None }
     }
 
     pub(super) fn member(&self) -> Option<&Member> {

@@ -1,6 +1,7 @@
 //! Slows down those who guess passwords: per address and per account, with a time that never goes back.
 //!
-//! A try is charged before the password is checked, so that many at once count as well, and paid back when it was right.
+//! Only failures count, so that a crowd behind one address may come at once; tries that are being checked have a bound of
+//! their own.
 
 use std::collections::{HashMap, HashSet};
 use std::hash::Hash;
@@ -18,6 +19,12 @@ const ACCOUNT: Rate = Rate { burst: 20, every: Duration::from_secs(3) };
 /// Wrong passwords of one who has given the right one from the same address before.
 const ACQUAINTANCE: Rate = Rate { burst: 30, every: Duration::from_secs(1) };
 
+/// Wrong room passwords from one address, whoever is logged in there.
+const ROOMS: Rate = Rate { burst: 300, every: Duration::from_millis(100) };
+
+/// Passwords from one address that are being checked at a time.
+const AT_ONCE: u32 = 256;
+
 /// Entries of a table before those that no longer matter are thrown out.
 const CROWDED: usize = 10_000;
 
@@ -26,38 +33,45 @@ struct Rate {
     every: Duration,
 }
 
-/// When the last of the tries that count will be forgotten, for each key.
+/// When the last of the failures that count will be forgotten, for each key.
 #[derive(Debug)]
-struct Tries<K>(HashMap<K, Duration>);
+struct Failures<K>(HashMap<K, Duration>);
 
-impl<K: Hash + Eq> Tries<K> {
+impl<K: Hash + Eq> Failures<K> {
     /// How long until one more try is allowed; zero when it is.
     fn wait(&self, key: &K, rate: &Rate, now: Duration) -> Duration {
         let forgotten = self.0.get(key).copied().unwrap_or_default();
         (forgotten + rate.every).saturating_sub(now + rate.every * rate.burst)
     }
 
-    fn charge(&mut self, key: K, rate: &Rate, now: Duration) {
+    fn add(&mut self, key: K, rate: &Rate, now: Duration) {
         if self.0.len() >= CROWDED {
             self.0.retain(|_, forgotten| *forgotten > now);
         }
         let forgotten = self.0.entry(key).or_default();
-        *forgotten = (*forgotten).max(now) + rate.every;
-    }
-
-    fn pay_back(&mut self, key: &K, rate: &Rate) {
-        if let Some(forgotten) = self.0.get_mut(key) {
-            *forgotten = forgotten.saturating_sub(rate.every);
-        }
+        // No more than the burst: what was under way at once does not make the wait longer.
+        *forgotten = ((*forgotten).max(now) + rate.every).min(now + rate.every * rate.burst);
     }
 }
 
-/// The record of tries.
+/// What a password is tried for.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Try<'a> {
+    /// An account, if there is one of that name.
+    Login(Option<&'a UserName>),
+    /// A room, by a member.
+    Join(&'a UserName),
+}
+
+/// The record of failures.
 #[derive(Debug)]
 pub(super) struct Throttle {
-    addresses: Tries<IpAddr>,
-    accounts: Tries<UserName>,
-    acquaintances: Tries<(UserName, IpAddr)>,
+    addresses: Failures<IpAddr>,
+    accounts: Failures<UserName>,
+    acquaintances: Failures<(UserName, IpAddr)>,
+    rooms: Failures<IpAddr>,
+    /// Tries that are being checked.
+    under_way: HashMap<IpAddr, u32>,
     /// Who once gave the right password from where: neither others' guesses at the account nor those of neighbours at
     /// other accounts lock them out.
     known: HashSet<(UserName, IpAddr)>,
@@ -66,51 +80,79 @@ pub(super) struct Throttle {
 impl Throttle {
     pub(super) fn new() -> Self {
         Self {
-            addresses: Tries(HashMap::new()),
-            accounts: Tries(HashMap::new()),
-            acquaintances: Tries(HashMap::new()),
+            addresses: Failures(HashMap::new()),
+            accounts: Failures(HashMap::new()),
+            acquaintances: Failures(HashMap::new()),
+            rooms: Failures(HashMap::new()),
+            under_way: HashMap::new(),
             known: HashSet::new(),
         }
     }
 
-    /// Charges a try of `user`'s, if there is such a user, from an address; or says how long it has to wait.
-    pub(super) fn charge(&mut self, now: Duration, address: IpAddr, user: Option<&UserName>) -> Result<(), Duration> {
+    /// Begins a try, which [`Throttle::end`] must end; or says how long it has to wait.
+    pub(super) fn begin(&mut self, now: Duration, address: IpAddr, what: Try<'_>) -> Result<(), Duration> {
         let network = network(address);
-        let acquaintance = user.map(|user| (user.clone(), network)).filter(|pair| self.known.contains(pair));
-        let wait = match (&acquaintance, user) {
-            (Some(pair), _) => self.acquaintances.wait(pair, &ACQUAINTANCE, now),
-            (None, Some(user)) => {
-                let at_account = self.accounts.wait(user, &ACCOUNT, now);
+        let wait = match what {
+            Try::Join(user) => {
+                let own = self.acquaintances.wait(&(user.clone(), network), &ACQUAINTANCE, now);
+                own.max(self.rooms.wait(&network, &ROOMS, now))
+            }
+            Try::Login(Some(user)) if self.is_known(user, network) => {
+                self.acquaintances.wait(&(user.clone(), network), &ACQUAINTANCE, now)
+            }
+            Try::Login(user) => {
+                let at_account = user.map(|user| self.accounts.wait(user, &ACCOUNT, now)).unwrap_or_default();
                 self.addresses.wait(&network, &ADDRESS, now).max(at_account)
             }
-            (None, None) => self.addresses.wait(&network, &ADDRESS, now),
         };
+        let under_way = self.under_way.get(&network).copied().unwrap_or_default();
+        let wait = if under_way >= AT_ONCE { wait.max(Duration::from_secs(1)) } else { wait };
         if !wait.is_zero() {
             return Err(wait);
         }
-        match (acquaintance, user) {
-            (Some(pair), _) => self.acquaintances.charge(pair, &ACQUAINTANCE, now),
-            (None, user) => {
-                self.addresses.charge(network, &ADDRESS, now);
-                user.into_iter().for_each(|user| self.accounts.charge(user.clone(), &ACCOUNT, now));
-            }
-        }
+        self.under_way.insert(network, under_way + 1);
         Ok(())
     }
 
-    /// The password was right: the try did not count.
-    pub(super) fn passed(&mut self, address: IpAddr, user: &UserName) {
+    /// Ends a try, whatever came of it.
+    pub(super) fn end(&mut self, address: IpAddr) {
         let network = network(address);
-        let pair = (user.clone(), network);
-        if self.known.contains(&pair) {
-            return self.acquaintances.pay_back(&pair, &ACQUAINTANCE);
+        if let Some(under_way) = self.under_way.get_mut(&network) {
+            *under_way -= 1;
+            if *under_way == 0 {
+                self.under_way.remove(&network);
+            }
         }
-        self.addresses.pay_back(&network, &ADDRESS);
-        self.accounts.pay_back(user, &ACCOUNT);
+    }
+
+    /// The password was wrong.
+    pub(super) fn failed(&mut self, now: Duration, address: IpAddr, what: Try<'_>) {
+        let network = network(address);
+        match what {
+            Try::Join(user) => {
+                self.acquaintances.add((user.clone(), network), &ACQUAINTANCE, now);
+                self.rooms.add(network, &ROOMS, now);
+            }
+            Try::Login(Some(user)) if self.is_known(user, network) => {
+                self.acquaintances.add((user.clone(), network), &ACQUAINTANCE, now);
+            }
+            Try::Login(user) => {
+                self.addresses.add(network, &ADDRESS, now);
+                user.into_iter().for_each(|user| self.accounts.add(user.clone(), &ACCOUNT, now));
+            }
+        }
+    }
+
+    /// The password of an account was right.
+    pub(super) fn passed(&mut self, address: IpAddr, user: &UserName) {
         if self.known.len() >= CROWDED {
             self.known.clear();
         }
-        self.known.insert(pair);
+        self.known.insert((user.clone(), network(address)));
+    }
+
+    fn is_known(&self, user: &UserName, network: IpAddr) -> bool {
+        self.known.contains(&(user.clone(), network))
     }
 }
 
@@ -129,39 +171,61 @@ mod tests {
     const HERE: IpAddr = IpAddr::V4(std::net::Ipv4Addr::LOCALHOST);
     const START: Duration = Duration::from_secs(1000);
 
+    impl Throttle {
+        /// A wrong password, checked at once.
+        fn guess(&mut self, now: Duration, address: IpAddr, what: Try<'_>) -> Result<(), Duration> {
+            self.begin(now, address, what)?;
+            self.end(address);
+            self.failed(now, address, what);
+            Ok(())
+        }
+    }
+
     #[test]
     fn an_address_may_fail_in_a_burst_and_then_at_a_rate() {
         let mut throttle = Throttle::new();
         for _ in 0..30 {
-            assert_eq!(throttle.charge(START, HERE, None), Ok(()));
+            assert_eq!(throttle.guess(START, HERE, Try::Login(None)), Ok(()));
         }
-        assert_eq!(throttle.charge(START, HERE, None), Err(Duration::from_secs(1)));
-        assert_eq!(throttle.charge(START + Duration::from_secs(1), HERE, None), Ok(()));
+        assert_eq!(throttle.guess(START, HERE, Try::Login(None)), Err(Duration::from_secs(1)));
+        assert_eq!(throttle.guess(START + Duration::from_secs(1), HERE, Try::Login(None)), Ok(()));
     }
 
     #[test]
-    fn right_passwords_cost_nothing() {
+    fn a_crowd_behind_one_address_may_come_at_once_but_not_without_bound() {
         let mut throttle = Throttle::new();
-        let bob = UserName::new("bob");
-        for _ in 0..1000 {
-            assert_eq!(throttle.charge(START, HERE, Some(&bob)), Ok(()));
-            throttle.passed(HERE, &bob);
+        for i in 0..AT_ONCE {
+            let user = UserName::new(&format!("u{i}"));
+            assert_eq!(throttle.begin(START, HERE, Try::Login(Some(&user))), Ok(()));
         }
+        assert!(throttle.begin(START, HERE, Try::Login(None)).is_err());
+        throttle.end(HERE);
+        assert_eq!(throttle.begin(START, HERE, Try::Login(None)), Ok(()));
     }
 
     #[test]
     fn neither_guesses_from_elsewhere_nor_a_neighbours_lock_out_who_is_known_here() {
         let mut throttle = Throttle::new();
-        let bob = UserName::new("bob");
-        assert_eq!(throttle.charge(START, HERE, Some(&bob)), Ok(()));
+        let (bob, eve) = (UserName::new("bob"), UserName::new("eve"));
         throttle.passed(HERE, &bob);
         for i in 0..200u8 {
-            let _ = throttle.charge(START, IpAddr::from([10, 0, 0, i]), Some(&bob));
-            let _ = throttle.charge(START, HERE, None);
+            let _ = throttle.guess(START, IpAddr::from([10, 0, 0, i]), Try::Login(Some(&bob)));
+            let _ = throttle.guess(START, HERE, Try::Login(None));
+            let _ = throttle.guess(START, HERE, Try::Join(&eve));
         }
-        assert_eq!(throttle.charge(START, HERE, Some(&bob)), Ok(()));
-        assert!(throttle.charge(START, IpAddr::from([10, 0, 1, 1]), Some(&bob)).is_err());
-        assert!(throttle.charge(START, HERE, Some(&UserName::new("eve"))).is_err());
+        assert_eq!(throttle.begin(START, HERE, Try::Login(Some(&bob))), Ok(()));
+        assert_eq!(throttle.begin(START, HERE, Try::Join(&bob)), Ok(()));
+        assert!(throttle.begin(START, IpAddr::from([10, 0, 1, 1]), Try::Login(Some(&bob))).is_err());
+        assert!(throttle.begin(START, HERE, Try::Login(Some(&eve))).is_err());
+        assert!(throttle.begin(START, HERE, Try::Join(&eve)).is_err());
+    }
+
+    #[test]
+    fn many_accounts_do_not_make_many_guesses_at_a_room() {
+        let mut throttle = Throttle::new();
+        let guesses =
+            (0..1000).filter(|i| throttle.guess(START, HERE, Try::Join(&UserName::new(&format!("u{i}")))).is_ok());
+        assert_eq!(guesses.count(), 300);
     }
 
     /// However many try, an account that is under attack takes one more try within its rate.
@@ -171,9 +235,9 @@ mod tests {
         let bob = UserName::new("bob");
         for i in 0..5000u16 {
             let [high, low] = i.to_be_bytes();
-            let _ = throttle.charge(START, IpAddr::from([10, 0, high, low]), Some(&bob));
+            throttle.failed(START, IpAddr::from([10, 0, high, low]), Try::Login(Some(&bob)));
         }
-        assert_eq!(throttle.charge(START + ACCOUNT.every, HERE, Some(&bob)), Ok(()));
+        assert_eq!(throttle.begin(START + ACCOUNT.every, HERE, Try::Login(Some(&bob))), Ok(()));
     }
 
     #[test]

@@ -12,6 +12,7 @@ use indicatif::ProgressBar;
 
 use crate::client::failure::Failure;
 use crate::client::key_file::{create_private, sync_folder};
+use crate::client::screen::say_plainly;
 use crate::crypto::{PrivateKey, PublicKey};
 
 const PRIVATE: &str = "private_key.pem";
@@ -97,8 +98,10 @@ fn protect(path: &Path) -> Result<(), Failure> {
     use std::os::unix::fs::PermissionsExt;
     let failed = |error: io::Error| Failure::usage(format!("{}: {error}", path.display()));
     let mode = fs::metadata(path).map_err(failed)?.permissions().mode();
-    if mode & 0o077 != 0 {
-        fs::set_permissions(path, PermissionsExt::from_mode(mode & 0o700)).map_err(failed)?;
+    if mode & 0o077 != 0
+        && let Err(error) = fs::set_permissions(path, PermissionsExt::from_mode(mode & 0o700))
+    {
+        say_plainly(&format!("{} can be read by others, and that cannot be changed: {error}.", path.display()));
     }
     Ok(())
 }

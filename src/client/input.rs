@@ -43,7 +43,7 @@ pub enum Typing {
 }
 
 /// Reads lines from stdin as they are, until its end.
-pub fn read_plain(to: &Sender<Typing>) {
+pub fn read_plain(terminal: &Terminal, to: &Sender<Typing>) {
     let mut stdin = io::stdin().lock();
     let mut number = 0u64;
     loop {
@@ -52,7 +52,7 @@ pub fn read_plain(to: &Sender<Typing>) {
         let typing = match stdin.read_until(b'\n', &mut line) {
             Ok(0) => Typing::End,
             Ok(_) => match String::from_utf8(line) {
-                Ok(line) => take_plain(line.trim_end_matches(['\n', '\r'])),
+                Ok(line) => take_plain(terminal, line.trim_end_matches(['\n', '\r'])),
                 Err(_) => Typing::Say(format!("Line {number} of the input is not UTF-8 and was not sent.")),
             },
             Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
@@ -66,13 +66,14 @@ pub fn read_plain(to: &Sender<Typing>) {
 }
 
 /// A line of stdin; somebody who sits at a terminal without the line editor is asked for a password, too.
-fn take_plain(line: &str) -> Typing {
+fn take_plain(terminal: &Terminal, line: &str) -> Typing {
     if !typed::lacks_password(line) || !io::stdin().is_terminal() {
         return Typing::Line(line.to_owned());
     }
-    match rpassword::prompt_password(PASSWORD).map(Zeroizing::new) {
-        Ok(password) => with_password(line, &password),
-        Err(error) => Typing::Say(format!("Not sent: the password cannot be asked for: {error}.")),
+    match terminal.edit(|| rpassword::prompt_password(PASSWORD).map(Zeroizing::new)) {
+        None => Typing::End,
+        Some(Ok(password)) => with_password(line, &password),
+        Some(Err(error)) => Typing::Say(format!("Not sent: the password cannot be asked for: {error}.")),
     }
 }
 

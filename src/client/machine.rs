@@ -153,6 +153,11 @@ impl Machine {
         self.unsent
     }
 
+    /// Takes note that a line was not sent, which was said.
+    pub fn note_unsent(&mut self) {
+        self.unsent = true;
+    }
+
     /// Lines that were taken and not sent yet.
     pub fn waiting(&self) -> usize {
         self.queue.len()
@@ -342,6 +347,7 @@ impl Machine {
                 Asked::Login(name) if !name.as_str().is_empty() => {
                     let words = format!("/login {name}");
                     self.place = Place { nick: Some(name), room: None };
+                    self.login_failed = false;
                     words
                 }
                 Asked::Join(room) if !room.as_str().is_empty() => {

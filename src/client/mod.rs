@@ -29,6 +29,7 @@ pub mod trust;
 pub mod typed;
 
 use std::ffi::OsString;
+use std::io::{self, IsTerminal};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::thread;
@@ -103,7 +104,7 @@ fn chat(options: &Options, terminal: &Terminal) -> Result<(), Failure> {
     let (mut screen, editor) = open_screen()?;
     greet(&mut screen, &identity, &why, is_new).map_err(Failure::usage)?;
     let machine = Machine::new(identity.key, Keyring::new(known.users_of(key))).map_err(Failure::unexpected)?;
-    let machine = if matches!(screen, Screen::Plain) { machine.scripted() } else { machine };
+    let machine = if io::stdin().is_terminal() { machine } else { machine.scripted() };
 
     let signals = watch_signals(terminal)?; // before the line editor changes the terminal's settings
     let (to_main, wire) = bounded(WAITING);
@@ -118,7 +119,8 @@ fn chat(options: &Options, terminal: &Terminal) -> Result<(), Failure> {
         }
         None => {
             let (to_main, typing) = bounded(WAITING);
-            spawn("input", move || input::read_plain(&to_main))?;
+            let terminal = terminal.clone();
+            spawn("input", move || input::read_plain(&terminal, &to_main))?;
             typing
         }
     };
@@ -139,7 +141,7 @@ fn open_screen() -> Result<(Screen, Option<LineEditor>), Failure> {
     Ok((Screen::above(printer).map_err(Failure::unexpected)?, Some(editor)))
 }
 
-fn greet(screen: &mut Screen, identity: &Identity, why: &str, is_new_server: bool) -> std::io::Result<()> {
+fn greet(screen: &mut Screen, identity: &Identity, why: &str, is_new_server: bool) -> io::Result<()> {
     let in_terminal = matches!(screen, Screen::Terminal(_));
     if in_terminal || is_new_server {
         screen.say(why)?;

@@ -105,6 +105,8 @@ pub struct Session {
     drained: (Sender<io::Result<()>>, Receiver<io::Result<()>>),
     /// Set once nothing more will be sent: until when the server may go on.
     closing: Option<Instant>,
+    /// What the server had not taken at the last look, in bytes.
+    untaken: usize,
     broken: Option<Broken>,
 }
 
@@ -135,6 +137,7 @@ impl Session {
             start: Instant::now(),
             drained: crossbeam_channel::bounded(1), // one drain at a time
             closing: None,
+            untaken: 0,
             broken: None,
         }
     }
@@ -197,7 +200,10 @@ impl Session {
     fn typed(&mut self, typing: Typing, out: &mut Vec<Output>) -> Turn {
         match typing {
             Typing::Line(line) => self.machine_takes(Input::Line(line), out),
-            Typing::Say(words) => out.push(Output::Say(words)),
+            Typing::Say(words) => {
+                self.machine.note_unsent();
+                out.push(Output::Say(words));
+            }
             Typing::End => self.machine_takes(Input::EndOfLines, out),
             Typing::Interrupted => return Err(End::Well),
             Typing::Failed(why) => return Err(Failure::usage(format!("The input cannot be read: {why}.")).into()),
@@ -248,12 +254,19 @@ impl Session {
     fn patience(&self) -> Duration {
         let machine = self.machine.deadline().map(|at| at.saturating_sub(self.start.elapsed()));
         let until = |at: Instant| at.saturating_duration_since(Instant::now());
-        let waits = [machine, self.closing_ends().map(until), self.broken.as_ref().map(|broken| until(broken.until))];
+        // Whether the server takes something is seen only by looking.
+        let look = self.closing.filter(|_| self.stream.pending() > 0).map(|_| Duration::from_secs(1));
+        let waits =
+            [machine, look, self.closing_ends().map(until), self.broken.as_ref().map(|broken| until(broken.until))];
         waits.into_iter().flatten().min().unwrap_or(Duration::from_secs(3600))
     }
 
-    fn check_time(&self) -> Turn {
+    fn check_time(&mut self) -> Turn {
         let now = Instant::now();
+        let untaken = self.stream.pending();
+        if untaken < std::mem::replace(&mut self.untaken, untaken) {
+            self.closing = self.closing.map(|_| self.close_by()); // it is slow, but it takes what it is sent
+        }
         match (&self.broken, self.closing) {
             (Some(broken), _) if broken.until <= now => Err(self.given_up()),
             (None, Some(until)) if until <= now && self.stream.pending() == 0 => Err(End::Well),

@@ -52,7 +52,7 @@ impl Terminal {
             use rustix::termios::{OptionalActions, tcsetattr};
             let _ = tcsetattr(io::stdin(), OptionalActions::Now, saved); // the terminal may be gone
         }
-        if !again {
+        if !again && io::stdout().is_terminal() {
             // The line editor's bracketed paste ends, and so does the line with its prompt.
             let _ = io::stdout().write_all(b"\x1b[?2004l\r\n").and_then(|()| io::stdout().flush());
         }

@@ -39,6 +39,8 @@ pub struct KeyFile {
     damaged_lines: u64,
     /// All whole lines, those that were superseded included.
     lines: u64,
+    /// At how many lines it is worth reading all, to keep only those that count.
+    compact_at: u64,
     mac: Hmac<Sha256>,
 }
 
@@ -78,7 +80,8 @@ impl KeyFile {
         let Scan { places, len, lines, damaged: damaged_lines } = scan;
         // Whatever was cut short goes before the first write: reading does not need it gone.
         let torn = true;
-        Ok(Self { folder: Arc::clone(folder), path, file, len, torn, places, damaged_lines, lines, mac })
+        let compact_at = 2 * lines + SUPERSEDED;
+        Ok(Self { folder: Arc::clone(folder), path, file, len, torn, places, damaged_lines, lines, compact_at, mac })
     }
 
     /// Begins an empty record, in place of what an earlier database left.
@@ -120,8 +123,11 @@ impl KeyFile {
         self.places.insert(user.clone(), Place { offset: self.len, len: line.len() });
         self.len += line.len() as u64;
         self.lines += 1;
-        if self.lines > 2 * self.places.len() as u64 + SUPERSEDED {
-            *self = Self::load(&Arc::clone(&self.folder), self.mac.clone())?; // which keeps only the lines that count
+        if self.lines > self.compact_at {
+            self.compact_at = 2 * self.lines; // when it fails: not again at once
+            if let Ok(loaded) = Self::load(&Arc::clone(&self.folder), self.mac.clone()) {
+                *self = loaded;
+            }
         }
         Ok(true)
     }

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use crate::chat::hub::Hub;
 use crate::chat::session::{Pending, Session};
+use crate::chat::throttle::Try;
 use crate::chat::{Change, Clash, Creation, Effect, Entry, SessionId, Verifier, Work, WorkDone};
 use crate::names::{Password, RoomName, UserName};
 use crate::protocol::{Command, Reply};
@@ -107,9 +108,8 @@ impl Hub {
     }
 
     fn login(&mut self, now: Duration, session: SessionId, user: UserName, password: Password) {
-        // Tries at accounts that do not exist would fill the table with any name that comes.
         let account = self.directory.users().contains_key(&user).then(|| user.clone());
-        if self.throttled(now, session, account.as_ref()) {
+        if self.throttled(now, session, Try::Login(account.as_ref())) {
             return;
         }
         let verifier = self.directory.users().get(&user).map(|account| account.password.clone());
@@ -117,17 +117,17 @@ impl Hub {
     }
 
     fn join(&mut self, now: Duration, session: SessionId, room: RoomName, password: Password) {
-        let member = self.user_of(session).cloned();
-        if self.throttled(now, session, member.as_ref()) {
+        let Some(member) = self.user_of(session).cloned() else { return };
+        if self.throttled(now, session, Try::Join(&member)) {
             return;
         }
         let verifier = self.directory.rooms().get(&room).map(|room| room.password.clone());
         self.work(session, Pending::Check(Entry::Join(room)), Work::Check { password, verifier });
     }
 
-    fn throttled(&mut self, now: Duration, session: SessionId, account: Option<&UserName>) -> bool {
+    fn throttled(&mut self, now: Duration, session: SessionId, what: Try<'_>) -> bool {
         let Some(address) = self.address(session) else { return true };
-        let Err(wait) = self.throttle.charge(now, address, account) else { return false };
+        let Err(wait) = self.throttle.begin(now, address, what) else { return false };
         self.reply(session, Reply::TooManyAttempts { seconds: wait.as_secs_f64().ceil() as u64 });
         true
     }
@@ -139,13 +139,12 @@ impl Hub {
         }
     }
 
-    pub(super) fn worked(&mut self, session: SessionId, done: WorkDone) {
+    pub(super) fn worked(&mut self, now: Duration, session: SessionId, done: WorkDone) {
         let Some(pending) = self.sessions.get_mut(&session).and_then(|s| s.pending.take()) else { return };
         match (pending, done) {
             (Pending::Hash(creation), WorkDone::Hashed(verifier)) => self.store_creation(session, creation, verifier),
             (Pending::Check(entry), WorkDone::Checked { right: true, better }) => self.granted(session, entry, better),
-            (Pending::Check(Entry::Login(_)), _) => self.reply(session, Reply::LoginFailed),
-            (Pending::Check(Entry::Join(_)), _) => self.reply(session, Reply::IncorrectRoomPassword),
+            (Pending::Check(entry), _) => self.denied(now, session, &entry),
             _ => {} // the connection answers what it was asked; anything else is not answered
         }
         self.ready_unless_pending(session);
@@ -176,12 +175,11 @@ impl Hub {
     }
 
     fn granted(&mut self, session: SessionId, entry: Entry, better: Option<Verifier>) {
-        let user = match &entry {
-            Entry::Login(user) => Some(user.clone()),
-            Entry::Join(_) => self.user_of(session).cloned(),
-        };
-        if let (Some(user), Some(address)) = (user, self.address(session)) {
-            self.throttle.passed(address, &user);
+        if let Some(address) = self.address(session) {
+            self.throttle.end(address);
+            if let Entry::Login(user) = &entry {
+                self.throttle.passed(address, user);
+            }
         }
         let Some(password) = better else { return self.enter(session, entry) };
         let change = match entry.clone() {
@@ -189,6 +187,25 @@ impl Hub {
             Entry::Join(room) => Change::SetRoomPassword { room, password },
         };
         self.wait_for_store(session, Pending::StoreBetter(entry), change);
+    }
+
+    fn denied(&mut self, now: Duration, session: SessionId, entry: &Entry) {
+        let Some(address) = self.address(session) else { return };
+        self.throttle.end(address);
+        match entry {
+            Entry::Login(user) => {
+                // Failures at accounts that do not exist would fill the table with any name that comes.
+                let account = Some(user).filter(|user| self.directory.users().contains_key(*user));
+                self.throttle.failed(now, address, Try::Login(account));
+                self.reply(session, Reply::LoginFailed);
+            }
+            Entry::Join(_) => {
+                if let Some(member) = self.user_of(session).cloned() {
+                    self.throttle.failed(now, address, Try::Join(&member));
+                }
+                self.reply(session, Reply::IncorrectRoomPassword);
+            }
+        }
     }
 
     pub(super) fn stored(&mut self, session: Option<SessionId>, change: Change, saved: bool) {

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use crate::chat::hub::Hub;
-use crate::chat::session::{Member, Session, State};
+use crate::chat::session::{Member, Pending, Session, State};
 use crate::chat::{Effect, Entry, SessionId};
 use crate::names::{RoomName, UserName};
 use crate::protocol::legacy::MAX_OUTBOUND;
@@ -93,7 +93,10 @@ impl Hub {
         if member.key.as_ref() == Some(&pem) {
             return; // the room has it already
         }
-        found.keys += 1;
+        if found.last_key.as_ref() != Some(&pem) {
+            found.last_key = Some(Arc::clone(&pem)); // kept over a new log-in, which announces the same one
+            found.keys += 1;
+        }
         if found.keys > MAX_KEYS {
             return self.reply(session, Reply::KeyRefused("it is one of too many of this connection".into()));
         }
@@ -144,6 +147,9 @@ impl Hub {
                 self.notice(&room, Notice::Left(user));
             }
         }
-        self.sessions.remove(&session);
+        let ended = self.sessions.remove(&session);
+        if let Some(Session { pending: Some(Pending::Check(_)), address, .. }) = ended {
+            self.throttle.end(address); // nobody will come back with its outcome
+        }
     }
 }

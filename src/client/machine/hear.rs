@@ -100,9 +100,8 @@ impl Machine {
     fn reply(&mut self, reply: Reply) {
         match reply {
             Reply::LoggedIn(user) => self.logged_in(user),
-            Reply::LoginFailed | Reply::LoginUsage | Reply::TooManyAttempts { .. } => {
-                self.fail(|asked| matches!(asked, Asked::Login(_)));
-            }
+            Reply::LoginFailed | Reply::LoginUsage => self.fail(|asked| matches!(asked, Asked::Login(_))),
+            Reply::TooManyAttempts { .. } => self.fail(|asked| matches!(asked, Asked::Login(_) | Asked::Join(_))),
             Reply::NoSuchRoom(room) => {
                 let is_it =
                     |asked: &Asked| matches!(asked, Asked::Join(asked) if is_shown(asked.as_str(), room.as_str()));
@@ -161,6 +160,7 @@ impl Machine {
             self.keyring.change_room();
         }
         self.place.room = Some(room);
+        self.join_failed = false;
         self.told_lonely = false;
     }
 
