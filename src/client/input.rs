@@ -82,7 +82,7 @@ fn with_password(line: &str, password: &str) -> Typing {
     if password.is_empty() {
         return Typing::Say("Not sent: without a password.".into());
     }
-    if legacy::words(password).ne([password]) {
+    if !legacy::is_word(password) {
         let words = "Not sent: a password has no white space; the server would take its first word alone.";
         return Typing::Say(words.into());
     }

@@ -131,7 +131,7 @@ impl Keyring {
 }
 
 fn is_name(name: &str) -> bool {
-    name.len() <= MAX_NAME && legacy::words(name).eq([name])
+    name.len() <= MAX_NAME && legacy::is_word(name)
 }
 
 #[cfg(test)]

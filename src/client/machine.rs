@@ -330,12 +330,11 @@ impl Machine {
         }
         if others.is_empty() && !std::mem::replace(&mut self.told_lonely, true) {
             let why = if self.keyring.has_offers() {
-                "Keys of others wait for /accept"
+                "Keys of others wait for /accept".to_owned()
             } else {
-                "Nobody else's key is known in"
+                format!("Nobody else's key is known in {room}")
             };
-            let place = if self.keyring.has_offers() { String::new() } else { format!(" {room}") };
-            out.push(Output::Say(format!("{why}{place}, so nobody else can read you yet.")));
+            out.push(Output::Say(format!("{why}, so nobody else can read you yet.")));
         }
         out.extend(packed.packages.into_iter().map(Output::Send));
     }

@@ -139,7 +139,7 @@ fn passes_for_a_message(text: &str) -> bool {
         return true; // or like words of the client's own
     }
     let Some((name, rest)) = text.split_once(':') else { return false };
-    rest.starts_with(char::is_whitespace) && legacy::words(name).eq([name]) && !["Error", "Usage"].contains(&name)
+    rest.starts_with(char::is_whitespace) && legacy::is_word(name) && !["Error", "Usage"].contains(&name)
 }
 
 #[cfg(test)]

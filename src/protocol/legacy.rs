@@ -49,6 +49,11 @@ pub fn words(line: &str) -> impl Iterator<Item = &str> {
     line.split(|c: char| c.is_whitespace() || ('\x1c'..='\x1f').contains(&c)).filter(|word| !word.is_empty())
 }
 
+/// Whether a text is one word and nothing else: what a name or a password in a command has to be.
+pub fn is_word(text: &str) -> bool {
+    words(text).eq([text])
+}
+
 fn decode_command(line: &str) -> Command {
     let mut words = words(line);
     let command = words.next().unwrap_or_default().to_lowercase();
@@ -212,7 +217,7 @@ pub fn decode_server(message: &[u8]) -> FromServer {
 }
 
 fn decode_notice(text: &str) -> Option<Notice> {
-    let one_word = |name: &str| (words(name).eq([name])).then(|| UserName::new(name));
+    let one_word = |name: &str| is_word(name).then(|| UserName::new(name));
     if let Some(user) = text.strip_suffix(" joined the chat!") {
         return one_word(user).map(Notice::Joined);
     }

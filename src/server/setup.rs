@@ -91,9 +91,7 @@ fn god_password(file: Option<&Path>) -> Result<Password, ServerError> {
     match password.as_str() {
         "" => Err(failed("it is empty; give one line on standard input, or --god-password-file".into())),
         // A command is split at white space: nobody could type it.
-        text if legacy::words(text).ne([text]) => {
-            Err(failed("it holds white space, so nobody could log in with it".into()))
-        }
+        text if !legacy::is_word(text) => Err(failed("it holds white space, so nobody could log in with it".into())),
         _ => Ok(Password::new(password)),
     }
 }

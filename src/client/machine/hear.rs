@@ -178,6 +178,6 @@ fn is_shown(typed: &str, shown: &str) -> bool {
 /// The name in front of a message, if there is one: one word and a colon.
 fn author(text: &str) -> Option<&str> {
     let (author, _) = text.split_once(": ")?;
-    let is_name = legacy::words(author).eq([author]) && author.contains(char::is_alphanumeric);
+    let is_name = legacy::is_word(author) && author.contains(char::is_alphanumeric);
     (is_name && !["*", "--", "?"].iter().any(|mark| author.starts_with(mark))).then_some(author)
 }
