@@ -1,27 +1,28 @@
 //! Self-hosted, end-to-end encrypted group chat for the terminal.
 //!
 //! The crate documentation is the map of the house. Arrows mean "may import"; nothing points back,
-//! everyone may import [`names`], and `tests/architecture.rs` enforces it.
+//! everyone may import [`names`] and [`transcript`], and `tests/architecture.rs` enforces it.
 //!
 //! ```text
 //! bin → server, client
 //! server → tls, store, chat, protocol, crypto        client → tls, crypto, protocol
-//! store → chat, crypto      chat → protocol      protocol, crypto, tls → (names alone)
+//! store → chat, crypto      chat → protocol      protocol, crypto, tls → (none)      transcript → names
 //! ```
 //!
 //! | room | what happens there |
 //! |---|---|
 //! | [`names`] | user names, room names, passwords, sanitized text: parsed once at the edge |
+//! | [`transcript`] | the bytes of everything that is signed or hashed on the modern wire, and the hashes |
 //! | [`protocol`] | messages as types, and the codec of the legacy wire |
-//! | [`crypto`] | Fernet, RSA keys and their fingerprints, the message envelope, password hashing |
+//! | [`crypto`] | Fernet, RSA and Ed25519 keys and their fingerprints, the message envelope, password hashing |
 //! | [`chat`] | the server's behaviour as a state machine: [`chat::Hub`] turns inputs into effects |
 //! | [`store`] | the encrypted database: a sealed snapshot and a journal |
 //! | [`tls`] | certificates, rustls configurations, pinning, record-preserving streams |
 //! | [`server`] | the server's threads |
 //! | [`client`] | the client's threads and screen; its state machine and key ring |
 //!
-//! [`names`], [`protocol`], [`crypto`], [`chat`] and the client's state machine are pure: no sockets, files,
-//! threads, channels, clocks or rustls in them. Time comes in as an argument.
+//! [`names`], [`transcript`], [`protocol`], [`crypto`], [`chat`] and the client's state machine are pure: no sockets,
+//! files, threads, channels, clocks or rustls in them. Time comes in as an argument.
 
 pub mod chat;
 pub mod client;
@@ -31,3 +32,4 @@ pub mod protocol;
 pub mod server;
 pub mod store;
 pub mod tls;
+pub mod transcript;
