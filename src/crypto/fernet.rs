@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use base64::Engine;
+use base64::engine::general_purpose::{URL_SAFE, URL_SAFE_NO_PAD};
 use fernet::Fernet;
 use zeroize::Zeroizing;
 
@@ -25,17 +27,21 @@ impl std::error::Error for Unopenable {}
 #[derive(Clone)]
 pub struct FernetKey {
     text: Zeroizing<String>,
+    raw: Zeroizing<[u8; 32]>,
     fernet: Fernet,
 }
 
 impl FernetKey {
     /// Draws a key.
     pub fn generate() -> Self {
-        loop {
-            // The crate only returns an Option because it takes any text; its own keys always parse.
-            if let Some(key) = Self::parse(&Fernet::generate_key()) {
-                return key;
-            }
+        Self::from_raw(&Zeroizing::new(rand::random()))
+    }
+
+    /// The key of these 32 bytes.
+    pub fn from_raw(raw: &[u8; 32]) -> Self {
+        match Self::parse(&Zeroizing::new(URL_SAFE.encode(raw))) {
+            Some(key) => key,
+            None => unreachable!("any 32 bytes in base64 are a key"),
         }
     }
 
@@ -43,7 +49,14 @@ impl FernetKey {
     pub fn parse(text: &str) -> Option<Self> {
         let text = Zeroizing::new(text.trim().to_owned());
         let fernet = Fernet::new(&text)?;
-        Some(Self { text, fernet })
+        let decoded = Zeroizing::new(URL_SAFE_NO_PAD.decode(text.trim_end_matches('=')).ok()?);
+        let raw = Zeroizing::new(decoded.as_slice().try_into().ok()?);
+        Some(Self { text, raw, fernet })
+    }
+
+    /// The 32 bytes.
+    pub fn expose_raw(&self) -> &[u8; 32] {
+        &self.raw
     }
 
     /// The 44-character form.
@@ -77,6 +90,14 @@ mod tests {
         let token =
             "gAAAAAAdwJ6wAAECAwQFBgcICQoLDA0ODy021cpGVWKZ_eEwCGM4BLLF_5CV9dOPmrhuVUPgJobwOz7JcbmrR64jVmpU4IwqDA==";
         assert_eq!(&**key.open(token).unwrap(), b"hello");
+    }
+
+    #[test]
+    fn a_key_is_its_bytes() {
+        let key = FernetKey::from_raw(&[0xfb; 32]);
+        assert_eq!(key.expose(), "-_v7-_v7-_v7-_v7-_v7-_v7-_v7-_v7-_v7-_v7-_s=");
+        assert_eq!(FernetKey::parse(key.expose()).unwrap().expose_raw(), &[0xfb; 32]);
+        assert_ne!(FernetKey::generate().expose_raw(), FernetKey::generate().expose_raw());
     }
 
     #[test]

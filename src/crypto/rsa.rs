@@ -1,19 +1,23 @@
-//! RSA keys of the clients: their files, their checks, and the wrapping of message keys (RSA-OAEP, RFC 8017, section 7.1).
+//! RSA keys of the clients: their files, their checks, the wrapping of message keys (RSA-OAEP, RFC 8017, section 7.1) and
+//! the signatures on bundles (RSASSA-PSS, section 8.1).
 
 use std::fmt;
 use std::sync::Arc;
 
 use aws_lc_rs::encoding::{AsDer, Pkcs8V1Der};
+use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::rsa::{
-    KeySize, OAEP_SHA256_MGF1SHA256, OaepPrivateDecryptingKey, OaepPublicEncryptingKey, PrivateDecryptingKey,
+    KeyPair, KeySize, OAEP_SHA256_MGF1SHA256, OaepPrivateDecryptingKey, OaepPublicEncryptingKey, PrivateDecryptingKey,
     PublicEncryptingKey,
 };
+use aws_lc_rs::signature::{RSA_PSS_2048_8192_SHA256, RSA_PSS_SHA256, UnparsedPublicKey};
 use rsa::pkcs1::{DecodeRsaPrivateKey, EncodeRsaPrivateKey};
 use rsa::pkcs8::{DecodePrivateKey, DecodePublicKey, EncodePrivateKey, EncodePublicKey, LineEnding};
 use rsa::traits::PublicKeyParts;
 use zeroize::Zeroizing;
 
 use crate::crypto::Fingerprint;
+use crate::transcript::KeyHash;
 
 /// Sizes of modulus that are taken, in bits.
 const SIZES: std::ops::RangeInclusive<u32> = 2048..=4096;
@@ -21,10 +25,13 @@ const SIZES: std::ops::RangeInclusive<u32> = 2048..=4096;
 /// Longest PEM that is looked at: a 4096-bit key takes some 800 bytes, a private one some 3,300.
 const MAX_PEM: usize = 16 * 1024;
 
+/// Longest SubjectPublicKeyInfo that is looked at, in bytes: that of a 4096-bit key takes 550.
+const MAX_SPKI: usize = 1024;
+
 /// Why a key is not taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum KeyError {
-    /// The text is no PEM key of the kind that is asked for.
+    /// It is no key of the kind and in the form that is asked for.
     Malformed,
     /// The modulus has fewer than 2048 or more than 4096 bits.
     Size,
@@ -37,7 +44,7 @@ pub enum KeyError {
 impl fmt::Display for KeyError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::Malformed => "it is not an RSA key in PEM",
+            Self::Malformed => "it is not an RSA key in a form that is known",
             Self::Size => "it does not have 2048 to 4096 bits",
             Self::Exponent => "its public exponent is not 65537",
             Self::Library => "the cryptographic library refuses it",
@@ -51,6 +58,7 @@ impl std::error::Error for KeyError {}
 #[derive(Clone)]
 pub struct PublicKey {
     pem: Arc<str>,
+    spki: Arc<[u8]>,
     fingerprint: Fingerprint,
     oaep: Arc<OaepPublicEncryptingKey>,
 }
@@ -68,6 +76,19 @@ impl PublicKey {
         Self::checked(&key)
     }
 
+    /// Reads and checks a DER SubjectPublicKeyInfo, which must be the one that [`Self::spki_der`] gives: a key has one hash.
+    ///
+    /// # Errors
+    /// [`KeyError`] says what is wrong with it.
+    pub fn from_spki_der(spki: &[u8]) -> Result<Self, KeyError> {
+        if spki.len() > MAX_SPKI {
+            return Err(KeyError::Malformed);
+        }
+        let key = rsa::PublicKey::from_public_key_der(spki).map_err(|_| KeyError::Malformed)?;
+        let key = Self::checked(&key)?;
+        if *key.spki == *spki { Ok(key) } else { Err(KeyError::Malformed) }
+    }
+
     fn checked(key: &rsa::PublicKey) -> Result<Self, KeyError> {
         if !SIZES.contains(&key.n().bit_width()) {
             return Err(KeyError::Size);
@@ -80,6 +101,7 @@ impl PublicKey {
         let oaep = PublicEncryptingKey::from_der(der.as_bytes()).map_err(|_| KeyError::Library)?;
         Ok(Self {
             pem: pem.into(),
+            spki: der.as_bytes().into(),
             fingerprint: Fingerprint::of(der.as_bytes()),
             oaep: Arc::new(OaepPublicEncryptingKey::new(oaep).map_err(|_| KeyError::Library)?),
         })
@@ -90,7 +112,17 @@ impl PublicKey {
         &self.pem
     }
 
-    /// SHA-256 over the SubjectPublicKeyInfo.
+    /// The canonical DER SubjectPublicKeyInfo.
+    pub fn spki_der(&self) -> &Arc<[u8]> {
+        &self.spki
+    }
+
+    /// SHA-256 over the SubjectPublicKeyInfo, as rosters hash it.
+    pub fn spki_hash(&self) -> KeyHash {
+        KeyHash::of(&self.spki)
+    }
+
+    /// SHA-256 over the SubjectPublicKeyInfo, as people read it.
     pub fn fingerprint(&self) -> Fingerprint {
         self.fingerprint
     }
@@ -106,6 +138,11 @@ impl PublicKey {
         wrapped.truncate(len);
         Ok(wrapped)
     }
+
+    /// Whether this key signed the message (RSASSA-PSS, SHA-256 for hash and MGF1, 32 bytes of salt).
+    pub fn verify_pss(&self, message: &[u8], signature: &[u8]) -> bool {
+        UnparsedPublicKey::new(&RSA_PSS_2048_8192_SHA256, &*self.spki).verify(message, signature).is_ok()
+    }
 }
 
 impl fmt::Debug for PublicKey {
@@ -119,6 +156,7 @@ pub struct PrivateKey {
     pkcs1_pem: Zeroizing<String>,
     public: PublicKey,
     oaep: OaepPrivateDecryptingKey,
+    pss: Box<KeyPair>,
 }
 
 impl PrivateKey {
@@ -156,6 +194,7 @@ impl PrivateKey {
             pkcs1_pem: key.to_pkcs1_pem(LineEnding::LF).map_err(|_| KeyError::Malformed)?,
             public,
             oaep: OaepPrivateDecryptingKey::new(oaep).map_err(|_| KeyError::Library)?,
+            pss: Box::new(KeyPair::from_pkcs8(pkcs8.as_bytes()).map_err(|_| KeyError::Library)?),
         })
     }
 
@@ -175,6 +214,16 @@ impl PrivateKey {
         let len = self.oaep.decrypt(&OAEP_SHA256_MGF1SHA256, wrapped, &mut secret, None).ok()?.len();
         secret.truncate(len);
         Some(secret)
+    }
+
+    /// Signs a message for [`PublicKey::verify_pss`]; as long as the modulus, and another one each time.
+    ///
+    /// # Errors
+    /// [`KeyError::Library`] when the library refuses, which no checked key makes it do.
+    pub fn sign_pss(&self, message: &[u8]) -> Result<Vec<u8>, KeyError> {
+        let mut signature = vec![0; self.pss.public_modulus_len()];
+        let signed = self.pss.sign(&RSA_PSS_SHA256, &SystemRandom::new(), message, &mut signature);
+        signed.map(|()| signature).map_err(|_| KeyError::Library)
     }
 }
 
@@ -213,6 +262,61 @@ mod tests {
         let mut rng = rand::rng();
         let wrapped = other.to_public_key().encrypt(&mut rng, oaep(), b"secret").unwrap();
         assert_eq!(&**key.unwrap(&wrapped).unwrap(), b"secret");
+    }
+
+    #[test]
+    fn a_signature_holds_for_its_message_and_key_alone() {
+        let (key, other) = (PrivateKey::generate().unwrap(), PrivateKey::generate().unwrap());
+        let signature = key.sign_pss(b"message").unwrap();
+        assert_eq!(signature.len(), 256);
+        assert!(key.public().verify_pss(b"message", &signature));
+        assert!(!key.public().verify_pss(b"massage", &signature));
+        assert!(!other.public().verify_pss(b"message", &signature));
+        assert!(!key.public().verify_pss(b"message", &signature[1..]));
+        assert!(!key.public().verify_pss(b"message", b""));
+        for i in 0..signature.len() {
+            let mut changed = signature.clone();
+            changed[i] ^= 1;
+            assert!(!key.public().verify_pss(b"message", &changed), "{i}");
+        }
+    }
+
+    /// What runs on aws-lc-rs is what the crate `rsa` does, and a salt of another length is refused.
+    #[test]
+    fn the_two_libraries_agree_on_pss() {
+        use rsa::pss::{Pss, Signature, SigningKey, VerifyingKey};
+        use rsa::signature::{RandomizedSigner, SignatureEncoding, Verifier};
+        let key = PrivateKey::generate().unwrap();
+        let other = rsa::PrivateKey::from_pkcs1_pem(key.expose_pem()).unwrap();
+        let signature = key.sign_pss(b"message").unwrap();
+        let verifier = VerifyingKey::<sha2::Sha256>::new(other.to_public_key());
+        verifier.verify(b"message", &Signature::try_from(&signature[..]).unwrap()).unwrap();
+        let mut rng = rand::rng();
+        let signature = SigningKey::<sha2::Sha256>::new(other.clone()).sign_with_rng(&mut rng, b"message");
+        assert!(key.public().verify_pss(b"message", &signature.to_bytes()));
+        let digest = sha2::Digest::finalize(<sha2::Sha256 as sha2::Digest>::new_with_prefix(b"message"));
+        for (salt, taken) in [(0, false), (20, false), (32, true), (48, false)] {
+            let padding = Pss::<sha2::Sha256>::new_with_salt(salt);
+            let signature = other.sign_with_rng(&mut rng, padding, &digest).unwrap();
+            assert_eq!(key.public().verify_pss(b"message", &signature), taken, "{salt}");
+        }
+    }
+
+    #[test]
+    fn only_the_canonical_der_of_a_key_is_taken() {
+        let key = PublicKey::from_pem(include_str!("../../tests/data/alice.pub")).unwrap();
+        let spki = key.spki_der().to_vec();
+        let again = PublicKey::from_spki_der(&spki).unwrap();
+        assert_eq!(again.pem(), key.pem());
+        assert_eq!(again.spki_hash(), KeyHash::of(&spki));
+        assert_eq!(format!("SHA256:{}", again.spki_hash()), key.fingerprint().to_string());
+        let longer = [&spki[..], b"\0"].concat();
+        let mut no_null = spki.clone(); // the algorithm's parameters must be NULL
+        no_null.drain(17..19);
+        (no_null[3], no_null[5]) = (no_null[3] - 2, no_null[5] - 2);
+        for bad in [&spki[1..], &spki[..spki.len() - 1], &longer, &no_null, b"", &[0x30; 2048]] {
+            assert_eq!(PublicKey::from_spki_der(bad).unwrap_err(), KeyError::Malformed);
+        }
     }
 
     #[test]
