@@ -116,3 +116,39 @@ impl Bundle {
         self.hash
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_bundle_holds_as_it_was_made_and_in_no_other_way() {
+        let (realm, alice) = (Realm([1; 32]), UserName::new("alice"));
+        let [rsa, other_rsa] = [(); 2].map(|()| PrivateKey::generate().unwrap());
+        let [key, other_key] = [(); 2].map(|()| SigningKey::generate());
+        let good = Bundle::sign(&realm, &alice, &key, &rsa).unwrap();
+        let check = |realm, account, signing_key, rsa: &PublicKey, signature, rsa_signature| {
+            Bundle::verify(realm, account, signing_key, rsa.spki_der(), signature, rsa_signature).map(|b| b.hash())
+        };
+        let (public, signature, rsa_signature) = (good.signing_key().bytes(), good.signature(), good.rsa_signature());
+        let verified = check(&realm, &alice, &public, good.rsa(), signature, rsa_signature);
+        assert_eq!(verified, Ok(good.hash()));
+
+        let elsewhere = check(&Realm([2; 32]), &alice, &public, good.rsa(), signature, rsa_signature);
+        assert_eq!(elsewhere, Err(BadBundle::Signature));
+        let eve = UserName::new("eve");
+        assert_eq!(check(&realm, &eve, &public, good.rsa(), signature, rsa_signature), Err(BadBundle::Signature));
+        let other = other_key.verifying_key().bytes();
+        assert_eq!(check(&realm, &alice, &other, good.rsa(), signature, rsa_signature), Err(BadBundle::Signature));
+        let swapped = check(&realm, &alice, &public, other_rsa.public(), signature, rsa_signature);
+        assert_eq!(swapped, Err(BadBundle::Signature));
+        let small = Ed25519Key([0; 32]);
+        assert_eq!(check(&realm, &alice, &small, good.rsa(), signature, rsa_signature), Err(BadBundle::SigningKey));
+        // A device's key cannot be claimed without it: the RSA key must have signed, too.
+        let bytes = bundle(&realm, &alice, &public, rsa.public().spki_der());
+        let forged = other_rsa.sign_pss(&bytes).unwrap();
+        assert_eq!(check(&realm, &alice, &public, good.rsa(), signature, &forged), Err(BadBundle::RsaSignature));
+        let no_key = Bundle::verify(&realm, &alice, &public, b"key", signature, rsa_signature);
+        assert_eq!(no_key.err(), Some(BadBundle::RsaKey(KeyError::Malformed)));
+    }
+}

@@ -9,8 +9,7 @@ use ed25519_dalek::Signer;
 use ed25519_dalek::pkcs8::KeypairBytes;
 use pkcs8::pkcs5::pbes2::{self, Kdf, Salt, ScryptParams};
 use pkcs8::{
-    DecodePrivateKey, EncodePrivateKey, EncodePublicKey, EncryptedPrivateKeyInfoRef, LineEnding, PrivateKeyInfoRef,
-    SecretDocument,
+    DecodePrivateKey, EncodePrivateKey, EncryptedPrivateKeyInfoRef, LineEnding, PrivateKeyInfoRef, SecretDocument,
 };
 use zeroize::Zeroizing;
 
@@ -24,13 +23,17 @@ const MAX_PEM: usize = 16 * 1024;
 const PEM_LABEL: &str = "PRIVATE KEY";
 const ENCRYPTED_PEM_LABEL: &str = "ENCRYPTED PRIVATE KEY";
 
+/// What comes before the 32 bytes in the DER SubjectPublicKeyInfo of any Ed25519 key (RFC 8410, section 4).
+const SPKI_PREFIX: &[u8] = &[0x30, 0x2a, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x03, 0x21, 0x00];
+
 /// Cost of scrypt (RFC 7914): 16 MiB and some 0.2 s. `openssl` takes no more than 32 MiB, so p makes it dear.
 const SCRYPT_N: u64 = 1 << 14;
 const SCRYPT_R: u16 = 8;
 const SCRYPT_P: u16 = 5;
 
 /// Dearest encryption that is undone: 128 MiB, and some 3 s of scrypt or PBKDF2. A file must not stop the program for a day.
-const MAX_SCRYPT_MEMORY: u64 = 1 << 20; // N · r, in blocks of 128 bytes
+const MAX_SCRYPT_TABLE: u64 = 1 << 20; // N · r, in pieces of 128 bytes
+const MAX_SCRYPT_LANES: u64 = 1 << 10; // r · p, likewise
 const MAX_SCRYPT_WORK: u64 = 1 << 23; // N · r · p
 const MAX_PBKDF2_ROUNDS: u32 = 10_000_000;
 
@@ -168,10 +171,14 @@ fn decode_pem(pem: &str, label: &str) -> Result<SecretDocument, SigningKeyError>
 fn is_affordable(kdf: &Kdf) -> bool {
     match kdf {
         Kdf::Scrypt(scrypt) => {
-            let memory = scrypt.cost_parameter.saturating_mul(scrypt.block_size.into());
-            memory <= MAX_SCRYPT_MEMORY && memory.saturating_mul(scrypt.parallelization.into()) <= MAX_SCRYPT_WORK
+            let [n, r, p] = [scrypt.cost_parameter, scrypt.block_size.into(), scrypt.parallelization.into()];
+            // The library takes it for granted that N is a power of two, and panics at 0.
+            n.is_power_of_two()
+                && n.saturating_mul(r) <= MAX_SCRYPT_TABLE
+                && r.saturating_mul(p) <= MAX_SCRYPT_LANES
+                && n.saturating_mul(r).saturating_mul(p) <= MAX_SCRYPT_WORK
         }
-        Kdf::Pbkdf2(pbkdf2) => pbkdf2.iteration_count <= MAX_PBKDF2_ROUNDS,
+        Kdf::Pbkdf2(pbkdf2) => (1..=MAX_PBKDF2_ROUNDS).contains(&pbkdf2.iteration_count),
         _ => false,
     }
 }
@@ -215,12 +222,8 @@ impl VerifyingKey {
     }
 
     /// SHA-256 over the key's DER SubjectPublicKeyInfo (RFC 8410), as people read it.
-    ///
-    /// # Errors
-    /// [`SigningKeyError::Library`] when it cannot be encoded, which no key makes it be.
-    pub fn fingerprint(&self) -> Result<Fingerprint, SigningKeyError> {
-        let spki = self.0.to_public_key_der().map_err(|_| SigningKeyError::Library)?;
-        Ok(Fingerprint::of(spki.as_bytes()))
+    pub fn fingerprint(&self) -> Fingerprint {
+        Fingerprint::of(&[SPKI_PREFIX, self.0.as_bytes()].concat())
     }
 
     /// Whether this key signed the message.
@@ -265,3 +268,6 @@ impl<'de> serde::Deserialize<'de> for VerifyingKey {
         Self::parse(&Ed25519Key::deserialize(from)?).map_err(serde::de::Error::custom)
     }
 }
+
+#[cfg(test)]
+mod tests;
