@@ -1,9 +1,10 @@
-//! What clients and the server say to each other, as types, and the codec of the legacy wire.
+//! What clients and the server say to each other, as types, and the codecs of both wires.
 //!
-//! The codec knows no rooms and no cryptography: a key is PEM text here, an encrypted message a string.
+//! The codecs know no rooms and no cryptography: a key is text or bytes here, an encrypted message a string.
 
 pub mod legacy;
 mod message;
+pub mod modern;
 mod package;
 mod record;
 

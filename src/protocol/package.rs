@@ -135,7 +135,7 @@ fn push_json(out: &mut Vec<u8>, text: &str) {
 }
 
 /// How deeply arrays and objects are nested, brackets inside strings aside.
-fn depth(json: &[u8]) -> usize {
+pub(super) fn depth(json: &[u8]) -> usize {
     let (mut open, mut deepest) = (0usize, 0usize);
     let (mut in_string, mut escaped) = (false, false);
     for &b in json {

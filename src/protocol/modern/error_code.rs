@@ -1,0 +1,216 @@
+//! Why a request was refused: a word for programs, a sentence for people.
+
+use super::record::{choice, words};
+
+words! {
+    /// The words of the errors.
+    pub enum ErrorWord {
+        /// The line is no JSON object, too deep, or has a key twice.
+        BadJson = "bad_json",
+        /// `type`, `id` or another field is missing or malformed.
+        BadRequest = "bad_request",
+        /// No request is called so.
+        UnknownType = "unknown_type",
+        /// The line is over the limit.
+        LineTooLong = "line_too_long",
+        /// Needs a log-in.
+        LoginFirst = "login_first",
+        /// Needs a bundle.
+        AnnounceFirst = "announce_first",
+        /// Needs a room.
+        JoinFirst = "join_first",
+        /// Names another room than the one that the session is in.
+        RoomMismatch = "room_mismatch",
+        /// The name is god's, or looks like it.
+        Reserved = "reserved",
+        /// The account exists.
+        UserExists = "user_exists",
+        /// The room exists.
+        RoomExists = "room_exists",
+        /// The name is no name.
+        BadName = "bad_name",
+        /// A name that exists looks like it.
+        LooksAlike = "looks_alike",
+        /// The password is not one word of 1 to 1,024 bytes.
+        BadPassword = "bad_password",
+        /// The disk failed.
+        NotSaved = "not_saved",
+        /// Too many wrong passwords.
+        TooManyAttempts = "too_many_attempts",
+        /// Unknown user or wrong password.
+        LoginFailed = "login_failed",
+        /// The account's password is wrong.
+        WrongPassword = "wrong_password",
+        /// The room's password is wrong.
+        WrongRoomPassword = "wrong_room_password",
+        /// The token is unknown or was revoked.
+        BadToken = "bad_token",
+        /// The bundle is not what it should be.
+        BadBundle = "bad_bundle",
+        /// The connection announced too many bundles.
+        TooManyKeys = "too_many_keys",
+        /// Not while in a room.
+        InRoom = "in_room",
+        /// No room is called so.
+        NoSuchRoom = "no_such_room",
+        /// The account is banned from the room.
+        Banned = "banned",
+        /// The account may not speak in the room.
+        Muted = "muted",
+        /// No user is called so.
+        NoSuchUser = "no_such_user",
+        /// The user has no session that could get it.
+        Offline = "offline",
+        /// The user is not in the room.
+        NotHere = "not_here",
+        /// Not for this account.
+        Forbidden = "forbidden",
+        /// The counter is not the next.
+        OutOfOrder = "out_of_order",
+        /// What was signed is too old.
+        Stale = "stale",
+        /// The sessions are no longer those that it is for.
+        ReadersChanged = "readers_changed",
+        /// Over a limit.
+        TooLarge = "too_large",
+        /// A word that this program does not know: the text has to do. This server has no such error.
+        Other = "other",
+    }
+}
+
+choice! {
+    /// Why a request was refused.
+    #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+    pub enum ErrorCode by ErrorWord {
+        /// The line is no JSON object, too deep, or has a key twice.
+        BadJson,
+        /// `type`, `id` or another field is missing or malformed.
+        BadRequest,
+        /// No request is called so.
+        UnknownType,
+        /// The line is over the limit.
+        LineTooLong,
+        /// Needs a log-in.
+        LoginFirst,
+        /// Needs a bundle.
+        AnnounceFirst,
+        /// Needs a room.
+        JoinFirst,
+        /// Names another room than the one that the session is in.
+        RoomMismatch,
+        /// The name is god's, or looks like it.
+        Reserved,
+        /// The account exists.
+        UserExists,
+        /// The room exists.
+        RoomExists,
+        /// The name is no name.
+        BadName,
+        /// A name that exists looks like it.
+        LooksAlike,
+        /// The password is not one word of 1 to 1,024 bytes.
+        BadPassword,
+        /// The disk failed.
+        NotSaved,
+        /// Too many wrong passwords.
+        TooManyAttempts {
+            /// Seconds until the next attempt is looked at.
+            must retry_after: u64,
+        },
+        /// Unknown user or wrong password.
+        LoginFailed,
+        /// The account's password is wrong.
+        WrongPassword,
+        /// The room's password is wrong.
+        WrongRoomPassword,
+        /// The token is unknown or was revoked.
+        BadToken,
+        /// The bundle is not what it should be.
+        BadBundle,
+        /// The connection announced too many bundles.
+        TooManyKeys,
+        /// Not while in a room.
+        InRoom,
+        /// No room is called so.
+        NoSuchRoom,
+        /// The account is banned from the room.
+        Banned {
+            /// Until when, in milliseconds since 1970; `None` for good.
+            may until: Option<u64>,
+        },
+        /// The account may not speak in the room.
+        Muted {
+            /// Until when, in milliseconds since 1970; `None` for good.
+            may until: Option<u64>,
+        },
+        /// No user is called so.
+        NoSuchUser,
+        /// The user has no session that could get it.
+        Offline,
+        /// The user is not in the room.
+        NotHere,
+        /// Not for this account.
+        Forbidden,
+        /// The counter is not the next.
+        OutOfOrder {
+            /// The one that is.
+            must expected: u64,
+        },
+        /// What was signed is too old.
+        Stale,
+        /// The sessions are no longer those that it is for.
+        ReadersChanged,
+        /// Over a limit.
+        TooLarge,
+        /// A word that this program does not know: the text has to do. This server has no such error.
+        Other,
+    }
+}
+
+impl ErrorCode {
+    /// The sentence for people, which says what to do.
+    pub fn text(&self) -> String {
+        let text = match self {
+            Self::BadJson => "This is not one JSON object in a line, without a key twice and at most 16 deep.",
+            Self::BadRequest => "A field is missing or malformed: see the protocol's table of requests.",
+            Self::UnknownType => "This server knows no request of that type: a newer server may.",
+            Self::LineTooLong => "The line is too long: send it in parts.",
+            Self::LoginFirst => "You must log in first.",
+            Self::AnnounceFirst => "You must announce your keys first.",
+            Self::JoinFirst => "You must join a room first.",
+            Self::RoomMismatch => "You are in another room: join that one first.",
+            Self::Reserved => "That name is reserved: choose another.",
+            Self::UserExists => "That user exists already: choose another name, or log in.",
+            Self::RoomExists => "That room exists already: choose another name, or join it.",
+            Self::BadName => "That is no name: use 1 to 32 letters, digits and _ . - with a letter or a digit in it.",
+            Self::LooksAlike => "Another name looks like this one: choose one that nobody takes for it.",
+            Self::BadPassword => "A password is one word without spaces, of 1 to 1,024 bytes: choose another.",
+            Self::NotSaved => "The server could not save the change, so nothing was changed: try again later.",
+            Self::TooManyAttempts { retry_after } => {
+                return format!("Too many wrong passwords: try again in {retry_after} s.");
+            }
+            Self::LoginFailed => "Invalid user name or password: try again.",
+            Self::WrongPassword => "That is not your password: try again.",
+            Self::WrongRoomPassword => "That is not the room's password: try again, or ask somebody in the room.",
+            Self::BadToken => "The session is over: log in with your password.",
+            Self::BadBundle => "The server refused your keys: others could not check them.",
+            Self::TooManyKeys => "Too many different keys on one connection: connect again.",
+            Self::InRoom => "Not while you are in a room: leave it first.",
+            Self::NoSuchRoom => "There is no such room: list the rooms, or create it.",
+            Self::Banned { until: None } => "You are banned from this room: ask its owner.",
+            Self::Banned { until: Some(_) } => "You are banned from this room for now: try again later.",
+            Self::Muted { until: None } => "You are muted in this room: ask its owner.",
+            Self::Muted { until: Some(_) } => "You are muted in this room for now: try again later.",
+            Self::NoSuchUser => "There is no such user: check the name.",
+            Self::Offline => "The user has no session that could get this: try again later.",
+            Self::NotHere => "The user is not in the room: see who is.",
+            Self::Forbidden => "You may not do that: ask the room's owner.",
+            Self::OutOfOrder { expected } => return format!("The next counter is {expected}: send again with it."),
+            Self::Stale => "The room has changed too much since this was signed: sign it again.",
+            Self::ReadersChanged => "The sessions have changed: ask for them, and send again.",
+            Self::TooLarge => "This is too large: send it in smaller parts, or later.",
+            Self::Other => "The server refused this.",
+        };
+        text.to_owned()
+    }
+}
