@@ -13,6 +13,8 @@ mod parts;
 mod record;
 mod request;
 mod stamp;
+#[cfg(test)]
+mod tests;
 mod value;
 mod wire;
 
@@ -59,3 +61,6 @@ pub const MAX_HASHES: usize = 32;
 
 /// Most changes in an event of which the answer to a `join` tells: more of them would not fit a line.
 pub const MAX_CHANGES: usize = 1024;
+
+/// Most sessions of one account in the answer to `sessions`.
+pub const MAX_SESSIONS: usize = 256;

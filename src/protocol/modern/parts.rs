@@ -43,7 +43,7 @@ pub trait PartItem: Sized {
     fn part(items: Vec<Self>) -> PartBody;
 
     /// Bytes that this one takes.
-    fn len(&self) -> usize;
+    fn size(&self) -> usize;
 }
 
 macro_rules! part_items {
@@ -53,7 +53,7 @@ macro_rules! part_items {
                 PartBody::$part(items)
             }
 
-            fn len(&self) -> usize {
+            fn size(&self) -> usize {
                 written(self)
             }
         })+
@@ -64,7 +64,7 @@ part_items!(RoomItem: Rooms, Entry: Entries, Arc<Bundle>: Bundles);
 
 /// The `part`s that carry a list, each of which fits a line. The `ok` comes right behind them.
 pub fn parts<T: PartItem>(id: u64, items: impl IntoIterator<Item = T>) -> impl Iterator<Item = Answer> {
-    fill(items, T::len).into_iter().map(move |items| Answer::Part { id, body: T::part(items) })
+    fill(items, T::size).into_iter().map(move |items| Answer::Part { id, body: T::part(items) })
 }
 
 /// The wrapped keys of a grant, split over as many requests as it takes.

@@ -84,6 +84,13 @@ macro_rules! record {
                 $($crate::protocol::modern::record::put_field!($mode $field &self.$field, object);)+
             }
         }
+
+        #[cfg(test)]
+        impl $crate::protocol::modern::tests::sample::Sample for $name {
+            fn sample(source: &mut $crate::protocol::modern::tests::sample::Source<'_>) -> Self {
+                Self { $($field: $crate::protocol::modern::tests::sample::sample_field!($mode source)),+ }
+            }
+        }
     };
 }
 
@@ -163,6 +170,22 @@ macro_rules! choice {
                         $({ $($field: $crate::protocol::modern::record::take_field!($mode $field fields)),+ })?
                     ),+
                 })
+            }
+
+            #[cfg(test)]
+            pub(super) fn sample(
+                kind: $type,
+                source: &mut $crate::protocol::modern::tests::sample::Source<'_>,
+            ) -> Self {
+                match kind {
+                    $($type::$variant => Self::$variant
+                        $(({
+                            let $body: $record = $crate::protocol::modern::tests::sample::Sample::sample(source);
+                            $body
+                        }))?
+                        $({ $($field: $crate::protocol::modern::tests::sample::sample_field!($mode source)),+ })?
+                    ),+
+                }
             }
 
             pub(super) fn put(&self, object: &mut $crate::protocol::modern::json::Object<'_>) {

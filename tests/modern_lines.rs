@@ -1,0 +1,83 @@
+//! The lines in `tests/golden/modern-lines.txt` are those that this program reads and writes, byte for byte.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs, reason = "tests may fail loudly")]
+
+use std::collections::HashSet;
+
+use secure_chat::protocol::modern::{
+    Answer, ErrorCode, ErrorWord, EventType, FromServer, RequestType, decode_request, decode_server, encode_answer,
+    encode_event, encode_hello, encode_request,
+};
+
+const LINES: &str = include_str!("golden/modern-lines.txt");
+
+/// Each line with who says it and what was asked before.
+fn lines() -> impl Iterator<Item = (Option<&'static str>, &'static str)> {
+    LINES.lines().filter(|line| !line.is_empty() && !line.starts_with('#')).map(|line| {
+        match line.split_at_checked(2).expect("a line that says who speaks") {
+            ("C ", line) => (None, line),
+            ("S ", rest) => rest.split_once(' ').map(|(asked, line)| (Some(asked), line)).unwrap(),
+            _ => panic!("neither C nor S: {line}"),
+        }
+    })
+}
+
+fn read(line: &str, asked: &str) -> FromServer {
+    decode_server(line.as_bytes(), |_| RequestType::from_word(asked)).unwrap_or_else(|e| panic!("{e}: {line}"))
+}
+
+#[test]
+fn every_line_is_read_and_written_as_it_stands_there() {
+    for (asked, line) in lines() {
+        let mut written = Vec::new();
+        match asked {
+            None => {
+                let request = decode_request(line.as_bytes()).unwrap_or_else(|r| panic!("{r:?}: {line}"));
+                encode_request(&request, &mut written);
+            }
+            Some(asked) => match read(line, asked) {
+                FromServer::Hello(hello) => encode_hello(&hello, &mut written),
+                FromServer::Answer(answer) => encode_answer(&answer, &mut written),
+                FromServer::Event(event) => encode_event(&event, &mut written),
+                FromServer::Unknown => panic!("unknown: {line}"),
+            },
+        }
+        assert_eq!(String::from_utf8(written).unwrap(), format!("{line}\n"));
+    }
+}
+
+#[test]
+fn there_is_a_line_of_each_kind() {
+    let mut seen = HashSet::new();
+    for (asked, line) in lines() {
+        match asked {
+            None => seen.insert(format!("{:?}", decode_request(line.as_bytes()).unwrap().body.kind())),
+            Some(asked) => match read(line, asked) {
+                FromServer::Answer(Answer::Ok { .. }) => seen.insert(format!("ok {asked}")),
+                FromServer::Answer(Answer::Part { .. }) => seen.insert(format!("part {asked}")),
+                FromServer::Answer(Answer::Error { code, .. }) => seen.insert(format!("error {:?}", code.kind())),
+                FromServer::Event(event) => seen.insert(format!("event {:?}", event.kind())),
+                FromServer::Hello(_) | FromServer::Unknown => false,
+            },
+        };
+    }
+    let requests = RequestType::ALL.iter().flat_map(|kind| [format!("{kind:?}"), format!("ok {}", kind.as_str())]);
+    let parts = ["list", "who", "bundles"].map(|asked| format!("part {asked}"));
+    let events = EventType::ALL.iter().map(|kind| format!("event {kind:?}"));
+    let errors = ErrorWord::ALL.iter().filter(|word| **word != ErrorWord::Other).map(|word| format!("error {word:?}"));
+    for kind in requests.chain(parts).chain(events).chain(errors) {
+        assert!(seen.contains(&kind), "no line of {kind}");
+    }
+}
+
+#[test]
+fn an_error_says_in_a_sentence_what_its_code_means() {
+    for (_, line) in lines() {
+        let Ok(FromServer::Answer(Answer::Error { id, code, text })) = decode_server(line.as_bytes(), |_| None) else {
+            continue;
+        };
+        assert_eq!(Answer::error(id, code), Answer::Error { id, code, text: text.clone() });
+        assert!(text.as_str().ends_with('.') && text.as_str().len() < 100, "{text}");
+        assert_ne!(code, ErrorCode::Other);
+    }
+}
