@@ -1,10 +1,13 @@
 //! Why a request was refused: a word for programs, a sentence for people.
 
-use super::record::{choice, words};
+use super::record::choice;
 
-words! {
+choice! {
+    /// Why a request was refused.
+    #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+    pub enum ErrorCode
     /// The words of the errors.
-    pub enum ErrorWord {
+    by new ErrorWord {
         /// The line is no JSON object, too deep, or has a key twice.
         BadJson = "bad_json",
         /// `type`, `id` or another field is missing or malformed.
@@ -36,7 +39,10 @@ words! {
         /// The disk failed.
         NotSaved = "not_saved",
         /// Too many wrong passwords.
-        TooManyAttempts = "too_many_attempts",
+        TooManyAttempts = "too_many_attempts" {
+            /// Seconds until the next attempt is looked at.
+            must retry_after: u64,
+        },
         /// Unknown user or wrong password.
         LoginFailed = "login_failed",
         /// The account's password is wrong.
@@ -54,9 +60,15 @@ words! {
         /// No room is called so.
         NoSuchRoom = "no_such_room",
         /// The account is banned from the room.
-        Banned = "banned",
+        Banned = "banned" {
+            /// Until when, in milliseconds since 1970; `None` for good.
+            may until: Option<u64>,
+        },
         /// The account may not speak in the room.
-        Muted = "muted",
+        Muted = "muted" {
+            /// Until when, in milliseconds since 1970; `None` for good.
+            may until: Option<u64>,
+        },
         /// No user is called so.
         NoSuchUser = "no_such_user",
         /// The user has no session that could get it.
@@ -66,7 +78,10 @@ words! {
         /// Not for this account.
         Forbidden = "forbidden",
         /// The counter is not the next.
-        OutOfOrder = "out_of_order",
+        OutOfOrder = "out_of_order" {
+            /// The one that is.
+            must expected: u64,
+        },
         /// What was signed is too old.
         Stale = "stale",
         /// The sessions are no longer those that it is for.
@@ -75,95 +90,6 @@ words! {
         TooLarge = "too_large",
         /// A word that this program does not know: the text has to do. This server has no such error.
         Other = "other",
-    }
-}
-
-choice! {
-    /// Why a request was refused.
-    #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-    pub enum ErrorCode by ErrorWord {
-        /// The line is no JSON object, too deep, or has a key twice.
-        BadJson,
-        /// `type`, `id` or another field is missing or malformed.
-        BadRequest,
-        /// No request is called so.
-        UnknownType,
-        /// The line is over the limit.
-        LineTooLong,
-        /// Needs a log-in.
-        LoginFirst,
-        /// Needs a bundle.
-        AnnounceFirst,
-        /// Needs a room.
-        JoinFirst,
-        /// Names another room than the one that the session is in.
-        RoomMismatch,
-        /// The name is god's, or looks like it.
-        Reserved,
-        /// The account exists.
-        UserExists,
-        /// The room exists.
-        RoomExists,
-        /// The name is no name.
-        BadName,
-        /// A name that exists looks like it.
-        LooksAlike,
-        /// The password is not one word of 1 to 1,024 bytes.
-        BadPassword,
-        /// The disk failed.
-        NotSaved,
-        /// Too many wrong passwords.
-        TooManyAttempts {
-            /// Seconds until the next attempt is looked at.
-            must retry_after: u64,
-        },
-        /// Unknown user or wrong password.
-        LoginFailed,
-        /// The account's password is wrong.
-        WrongPassword,
-        /// The room's password is wrong.
-        WrongRoomPassword,
-        /// The token is unknown or was revoked.
-        BadToken,
-        /// The bundle is not what it should be.
-        BadBundle,
-        /// The connection announced too many bundles.
-        TooManyKeys,
-        /// Not while in a room.
-        InRoom,
-        /// No room is called so.
-        NoSuchRoom,
-        /// The account is banned from the room.
-        Banned {
-            /// Until when, in milliseconds since 1970; `None` for good.
-            may until: Option<u64>,
-        },
-        /// The account may not speak in the room.
-        Muted {
-            /// Until when, in milliseconds since 1970; `None` for good.
-            may until: Option<u64>,
-        },
-        /// No user is called so.
-        NoSuchUser,
-        /// The user has no session that could get it.
-        Offline,
-        /// The user is not in the room.
-        NotHere,
-        /// Not for this account.
-        Forbidden,
-        /// The counter is not the next.
-        OutOfOrder {
-            /// The one that is.
-            must expected: u64,
-        },
-        /// What was signed is too old.
-        Stale,
-        /// The sessions are no longer those that it is for.
-        ReadersChanged,
-        /// Over a limit.
-        TooLarge,
-        /// A word that this program does not know: the text has to do. This server has no such error.
-        Other,
     }
 }
 

@@ -8,44 +8,22 @@ use super::value::{Wrap, word_values};
 use crate::names::{RoomName, Text, UserName};
 use crate::transcript::{ChangesHash, RosterEntry, RosterHash};
 
-words! {
-    /// The words of the events.
-    pub enum EventType {
-        /// Sessions came and went.
-        Members = "members",
-        /// Somebody said something.
-        Message = "message",
-        /// Somebody did something.
-        Act = "act",
-        /// Somebody gives a chain key.
-        Grant = "grant",
-        /// Somebody asks for a chain key.
-        NeedKey = "need_key",
-        /// Somebody said something to this account, or another session of this account did.
-        Direct = "direct",
-        /// The session was put out of its room.
-        Removed = "removed",
-        /// Some legacy members did not get a message.
-        NotDelivered = "not_delivered",
-        /// The connection ends.
-        Bye = "bye",
-    }
-}
-
 choice! {
     /// What the server says unasked.
     #[derive(Debug, Clone, PartialEq, Eq)]
-    pub enum Event by EventType {
+    pub enum Event
+    /// The words of the events.
+    by new EventType {
         /// Sessions came and went.
-        Members(members: MembersEvent),
+        Members = "members" (members: MembersEvent),
         /// Somebody said something.
-        Message(message: MessageEvent),
+        Message = "message" (message: MessageEvent),
         /// Somebody did something.
-        Act(act: ActEvent),
+        Act = "act" (act: ActEvent),
         /// Somebody gives this session a chain key. Not in the log.
-        Grant(grant: GrantEvent),
+        Grant = "grant" (grant: GrantEvent),
         /// Somebody asks for this session's chain key.
-        NeedKey {
+        NeedKey = "need_key" {
             /// Where.
             must room: RoomName,
             /// Who asks.
@@ -54,16 +32,16 @@ choice! {
             positive epoch: u64,
         },
         /// A direct message.
-        Direct(direct: DirectEvent),
+        Direct = "direct" (direct: DirectEvent),
         /// The session is in no room any more.
-        Removed {
+        Removed = "removed" {
             /// Which it was in.
             must room: RoomName,
             /// Why.
             must why: RemovedWhy,
         },
         /// Some legacy members did not get a message of this session, which is too long for their wire.
-        NotDelivered {
+        NotDelivered = "not_delivered" {
             /// Where.
             must room: RoomName,
             /// The message's number.
@@ -72,7 +50,7 @@ choice! {
             must members: u64,
         },
         /// The connection ends.
-        Bye {
+        Bye = "bye" {
             /// Why.
             must reason: ByeReason,
             /// The same for people.

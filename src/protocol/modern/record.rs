@@ -130,8 +130,34 @@ macro_rules! words {
     };
 }
 
-/// An enum of which each variant has the fields of the object that a word of `$type` announces.
+/// An enum of which each variant has the fields of the object that a word of `$type` announces; the words are its own
+/// (`by new`), or those of another enum with the same variants.
 macro_rules! choice {
+    (
+        $(#[$meta:meta])*
+        pub enum $name:ident
+        $(#[$type_meta:meta])*
+        by new $type:ident {
+            $(
+                $(#[$doc:meta])*
+                $variant:ident = $word:literal $(($($body:tt)*))? $({ $($fields:tt)* })?
+            ),+ $(,)?
+        }
+    ) => {
+        $crate::protocol::modern::record::words! {
+            $(#[$type_meta])*
+            pub enum $type {
+                $($(#[$doc])* $variant = $word),+
+            }
+        }
+
+        $crate::protocol::modern::record::choice! {
+            $(#[$meta])*
+            pub enum $name by $type {
+                $($(#[$doc])* $variant $(($($body)*))? $({ $($fields)* })?),+
+            }
+        }
+    };
     (
         $(#[$meta:meta])*
         pub enum $name:ident by $type:ident {
@@ -159,7 +185,6 @@ macro_rules! choice {
                 }
             }
 
-            #[allow(clippy::unnecessary_wraps, reason = "where no variant has fields")]
             pub(super) fn take(
                 kind: $type,
                 fields: &mut $crate::protocol::modern::json::Fields<'_>,

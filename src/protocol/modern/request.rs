@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use indexmap::IndexMap;
 
-use super::record::{choice, record, words};
+use super::record::{choice, record};
 use super::stamp::{ActStamp, Deed, DirectStamp, GrantStamp, Reader, Stamp};
 use super::value::{SessionToken, Wrap};
 use crate::names::{Password, RoomName, UserName};
@@ -25,104 +25,60 @@ pub type EncryptedKeys = IndexMap<UserName, Wrap>;
 /// A key for each bundle.
 pub type Wraps = IndexMap<BundleHash, Wrap>;
 
-words! {
-    /// The words of the requests.
-    pub enum RequestType {
-        /// A sign of life.
-        Ping = "ping",
-        /// Makes an account.
-        Register = "register",
-        /// Logs in.
-        Login = "login",
-        /// Logs in with a token.
-        Resume = "resume",
-        /// Says which keys the session has.
-        Announce = "announce",
-        /// Logs out.
-        Logout = "logout",
-        /// Changes the password.
-        Passwd = "passwd",
-        /// Changes what the account allows.
-        Account = "account",
-        /// Makes a room.
-        Create = "create",
-        /// Asks for the rooms.
-        List = "list",
-        /// Enters a room.
-        Join = "join",
-        /// Asks who is in the room.
-        Who = "who",
-        /// Asks for keys by their hashes.
-        Bundles = "bundles",
-        /// Asks for the sessions of a user.
-        Sessions = "sessions",
-        /// Sends wrapped keys ahead of a message.
-        Attach = "attach",
-        /// Says something.
-        Send = "send",
-        /// Gives a chain key.
-        Grant = "grant",
-        /// Asks for a chain key.
-        NeedKey = "need_key",
-        /// Does something to the room or to a member.
-        Act = "act",
-        /// Says something to one user.
-        Direct = "direct",
-    }
-}
-
 choice! {
     /// What a client asks for; each variant is a row of the table in `docs/PROTOCOL.md`.
     #[derive(Debug, Clone)]
-    pub enum RequestBody by RequestType {
+    pub enum RequestBody
+    /// The words of the requests.
+    by new RequestType {
         /// A sign of life.
-        Ping,
+        Ping = "ping",
         /// Makes an account.
-        Register {
+        Register = "register" {
             /// Its name.
             must user: UserName,
             /// Its password.
             must password: Password,
         },
         /// Logs in.
-        Login {
+        Login = "login" {
             /// Who.
             must user: UserName,
             /// The account's password.
             must password: Password,
         },
         /// Logs in and announces a bundle, as a session before did.
-        Resume {
+        Resume = "resume" {
             /// What that session got.
             must token: SessionToken,
             /// The client's run.
             must run: RunId,
         },
         /// Says which keys the session has.
-        Announce {
+        Announce = "announce" {
             /// The keys.
             flat keys: BundleKeys,
             /// The client's run.
             must run: RunId,
         },
         /// Logs out.
-        Logout,
+        Logout = "logout",
         /// Changes the password.
-        Passwd {
+        Passwd = "passwd" {
             /// The one that is in force.
             must old: Password,
             /// The one that shall be.
             must new: Password,
         },
         /// Changes what the account allows.
-        Account {
+        Account = "account" {
             /// The account's password.
             must password: Password,
             /// Whether the legacy wire may log in.
             must legacy: bool,
         },
         /// Makes a room.
-        Create {
+        Create = "create" {
             /// Its name.
             must room: RoomName,
             /// Its password.
@@ -131,42 +87,42 @@ choice! {
             flag modern_only: bool,
         },
         /// Asks for the rooms.
-        List,
+        List = "list",
         /// Enters a room.
-        Join {
+        Join = "join" {
             /// Which.
             must room: RoomName,
             /// Its password; not needed by god, nor by who returns.
             may password: Option<Password>,
         },
         /// Asks who is in the room.
-        Who {
+        Who = "who" {
             /// Which.
             must room: RoomName,
         },
         /// Asks for keys by their hashes.
-        Bundles {
+        Bundles = "bundles" {
             /// 1 to [`MAX_HASHES`](super::MAX_HASHES). What names a legacy key is its `KeyHash`.
             few hashes: Vec<BundleHash>,
         },
         /// Asks for the sessions of a user.
-        Sessions {
+        Sessions = "sessions" {
             /// Whose.
             must user: UserName,
         },
         /// Sends wrapped keys ahead of a message that has too many for one line.
-        Attach {
+        Attach = "attach" {
             /// For which room.
             must room: RoomName,
             /// The keys.
             must encrypted_keys: EncryptedKeys,
         },
         /// Says something.
-        Send(send: SendRequest),
+        Send = "send" (send: SendRequest),
         /// Gives a chain key.
-        Grant(grant: GrantRequest),
+        Grant = "grant" (grant: GrantRequest),
         /// Asks for a chain key.
-        NeedKey {
+        NeedKey = "need_key" {
             /// Where.
             must room: RoomName,
             /// Whose.
@@ -177,9 +133,9 @@ choice! {
             positive epoch: u64,
         },
         /// Does something to the room or to a member.
-        Act(act: ActRequest),
+        Act = "act" (act: ActRequest),
         /// Says something to one user.
-        Direct(direct: DirectRequest),
+        Direct = "direct" (direct: DirectRequest),
     }
 }
 

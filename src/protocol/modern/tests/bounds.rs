@@ -182,7 +182,7 @@ fn a_list_comes_in_parts_that_fit_and_leave_nothing_out() {
     let entry = |i: usize| {
         let account = UserName::new(&"\u{1}".repeat(i * i % 600));
         let entry = RosterEntry { account, key: EntryKey::Modern(BundleHash([i as u8; 32])), run: RunId([0xff; 16]) };
-        Entry { entry, away: i % 3 == 0 }
+        Entry { entry, away: i.is_multiple_of(3) }
     };
     let entries: Vec<_> = (0..3000).map(entry).collect();
     let answers: Vec<_> = parts(MAX_NUMBER, entries.clone()).collect();

@@ -69,7 +69,7 @@ macro_rules! samples {
 }
 
 samples! {
-    u64: |s| u64::from_be_bytes(s.array()) >> s.byte() % 64 & MAX_NUMBER;
+    u64: |s| (u64::from_be_bytes(s.array()) >> (s.byte() % 64)) & MAX_NUMBER;
     bool: |s| s.byte() % 2 == 1;
     String: text;
     UserName: |s| Self::new(&text(s));
