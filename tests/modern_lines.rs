@@ -22,6 +22,26 @@ fn lines() -> impl Iterator<Item = (Option<&'static str>, &'static str)> {
     })
 }
 
+/// Reads a line of a server and writes it again.
+fn rewrite(line: &str, asked: &str) -> Vec<u8> {
+    let mut written = Vec::new();
+    match read(line, asked) {
+        FromServer::Hello(hello) => encode_hello(&hello, &mut written),
+        FromServer::Answer(answer) => encode_answer(&answer, &mut written),
+        FromServer::Event(event) => encode_event(&event, &mut written),
+        FromServer::Unknown => panic!("unknown: {line}"),
+    }
+    written
+}
+
+/// Reads a client's line and writes it again.
+fn rewrite_request(line: &str) -> Vec<u8> {
+    let request = decode_request(line.as_bytes()).unwrap_or_else(|r| panic!("{r:?}: {line}"));
+    let mut written = Vec::new();
+    encode_request(&request, &mut written);
+    written
+}
+
 fn read(line: &str, asked: &str) -> FromServer {
     decode_server(line.as_bytes(), |_| RequestType::from_word(asked)).unwrap_or_else(|e| panic!("{e}: {line}"))
 }
@@ -29,19 +49,10 @@ fn read(line: &str, asked: &str) -> FromServer {
 #[test]
 fn every_line_is_read_and_written_as_it_stands_there() {
     for (asked, line) in lines() {
-        let mut written = Vec::new();
-        match asked {
-            None => {
-                let request = decode_request(line.as_bytes()).unwrap_or_else(|r| panic!("{r:?}: {line}"));
-                encode_request(&request, &mut written);
-            }
-            Some(asked) => match read(line, asked) {
-                FromServer::Hello(hello) => encode_hello(&hello, &mut written),
-                FromServer::Answer(answer) => encode_answer(&answer, &mut written),
-                FromServer::Event(event) => encode_event(&event, &mut written),
-                FromServer::Unknown => panic!("unknown: {line}"),
-            },
-        }
+        let written = match asked {
+            None => rewrite_request(line),
+            Some(asked) => rewrite(line, asked),
+        };
         assert_eq!(String::from_utf8(written).unwrap(), format!("{line}\n"));
     }
 }
@@ -80,4 +91,24 @@ fn an_error_says_in_a_sentence_what_its_code_means() {
         assert!(text.as_str().ends_with('.') && text.as_str().len() < 100, "{text}");
         assert_ne!(code, ErrorCode::Other);
     }
+}
+
+#[test]
+fn the_documents_lines_are_lines_of_the_wire() {
+    let document = include_str!("../docs/PROTOCOL.md");
+    let session = document.split("### By hand").nth(1).unwrap().split("```").nth(1).unwrap();
+    let mut asked = "-";
+    let mut answers = 0;
+    for line in session.lines().filter(|line| line.starts_with('{')) {
+        let word = line.split('"').nth(3).unwrap();
+        let written = if RequestType::from_word(word).is_some() {
+            asked = word;
+            rewrite_request(line)
+        } else {
+            answers += 1;
+            rewrite(line, asked)
+        };
+        assert_eq!(String::from_utf8(written).unwrap(), format!("{line}\n"));
+    }
+    assert!(answers > 5);
 }
