@@ -112,3 +112,14 @@ fn the_documents_lines_are_lines_of_the_wire() {
     }
     assert!(answers > 5);
 }
+
+#[test]
+fn the_deepest_line_is_read_on_half_the_stack_of_a_connections_thread() {
+    let deepest = format!(r#"{{"type":"ping","id":1,"x":{}0{}}}"#, r#"{"x":"#.repeat(15), "}".repeat(15));
+    let bottomless = format!(r#"{{"type":"ping","id":1,"x":{}"#, r#"{"x":["#.repeat(10_000));
+    let reader = std::thread::Builder::new().stack_size(64 * 1024).spawn(move || {
+        assert!(decode_request(deepest.as_bytes()).is_ok());
+        assert_eq!(decode_request(bottomless.as_bytes()).unwrap_err().code, ErrorCode::BadJson);
+    });
+    reader.unwrap().join().unwrap();
+}
