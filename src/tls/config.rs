@@ -8,22 +8,27 @@ use rustls::{ClientConfig, ServerConfig};
 
 use crate::tls::{CertificateError, Judge, Roots, ServerIdentity, verify};
 
+/// The ALPN name of the modern wire. A legacy peer offers none.
+pub const MODERN: &[u8] = b"secure-chat/1";
+
 fn provider() -> Arc<CryptoProvider> {
     Arc::new(aws_lc_rs::default_provider())
 }
 
-/// The server's configuration: no client certificates, no ALPN (a legacy client offers none).
+/// The server's configuration: no client certificates. A client that offers [`MODERN`] gets it, one that offers no ALPN is a
+/// legacy one, and one that offers other protocols alone is refused with the alert `no_application_protocol`.
 ///
 /// # Errors
 /// [`CertificateError::Pair`] when certificate and key cannot be used together.
 pub fn server_config(identity: &ServerIdentity) -> Result<Arc<ServerConfig>, CertificateError> {
     let refused = |error| CertificateError::Pair(identity.certificate_path().to_owned(), error);
-    let config = ServerConfig::builder_with_provider(provider())
+    let mut config = ServerConfig::builder_with_provider(provider())
         .with_safe_default_protocol_versions()
         .map_err(refused)?
         .with_no_client_auth()
         .with_single_cert(identity.chain.clone(), identity.key.clone_key())
         .map_err(refused)?;
+    config.alpn_protocols = vec![MODERN.to_vec()];
     Ok(Arc::new(config))
 }
 

@@ -3,9 +3,11 @@
 mod certificate;
 mod config;
 mod stream;
+#[cfg(test)]
+mod tests;
 mod verify;
 
 pub use certificate::{CertificateError, ServerIdentity};
-pub use config::{client_config, server_config};
+pub use config::{MODERN, client_config, server_config};
 pub use stream::{Flush, Received, Stream};
 pub use verify::{Evidence, Judge, Roots};

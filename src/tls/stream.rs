@@ -8,7 +8,10 @@ use std::io::{self, BufRead, Read, Write};
 use std::net::{Shutdown, TcpStream};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use rustls::Connection;
+use rustls::{Connection, ProtocolVersion};
+
+/// The label of the secret that both ends of a connection share and no other connection has (RFC 8446, section 7.5).
+const EXPORTER: &[u8] = b"EXPORTER-secure-chat/1";
 
 /// Largest buffer that is kept when it has run empty, in bytes.
 const KEEP: usize = 16 * 1024;
@@ -107,6 +110,23 @@ impl Stream {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// The protocol that client and server agreed on (ALPN, RFC 7301); `None` when the client, or the server, knows of none.
+    pub fn alpn(&self) -> Option<Vec<u8>> {
+        self.state().tls.alpn_protocol().map(<[u8]>::to_vec)
+    }
+
+    /// 32 bytes that the other end has too, and no other connection: what signs them cannot be passed on by somebody between.
+    ///
+    /// # Errors
+    /// Below TLS 1.3: there, the same bytes may be had on two connections (RFC 7627).
+    pub fn exporter(&self) -> io::Result<[u8; 32]> {
+        let state = self.state();
+        if state.tls.protocol_version() != Some(ProtocolVersion::TLSv1_3) {
+            return Err(io::Error::new(io::ErrorKind::Unsupported, "this needs TLS 1.3"));
+        }
+        state.tls.export_keying_material([0; 32], EXPORTER, None).map_err(io::Error::other)
+    }
+
     /// Takes what came together with the end of the handshake: a [`Stream::read`] would wait for bytes that are here already.
     pub fn take_buffered(&self, records: &mut Vec<Vec<u8>>) -> Received {
         self.state().take_records(records)
@@ -144,6 +164,8 @@ impl Stream {
 
     /// Encrypts one message as one record (16,384 bytes and more as several) and queues it. After
     /// [`Stream::queue_close`], nothing is queued any more.
+    ///
+    /// Where records do not matter, several messages are best joined first: each record costs bytes and cryptography of its own.
     pub fn queue(&self, message: &[u8]) {
         let mut state = self.state();
         // Without a buffer limit, rustls takes everything.
