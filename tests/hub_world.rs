@@ -2,14 +2,15 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, missing_docs, reason = "tests may fail loudly")]
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{HashMap, HashSet};
 use std::net::IpAddr;
 use std::time::Duration;
 
 use proptest::prelude::*;
-use secure_chat::chat::{Change, Directory, Effect, Hub, Input, SessionId, Verifier, Work, WorkDone};
+use secure_chat::chat::{Change, Directory, Effect, Entries, Hub, Input, Now, SessionId, Verifier, Work, WorkDone};
 use secure_chat::names::{Password, RoomName, UserName};
 use secure_chat::protocol::{ClientMessage, Command, Notice, Package, Reply, ServerMessage};
+use secure_chat::transcript::Realm;
 
 const NAMES: [&str; 4] = ["alice", "bob", "carol", "god"];
 const ROOMS: [&str; 3] = ["lobby", "den", "attic"];
@@ -50,7 +51,8 @@ struct World {
     hub: Hub,
     open: Vec<SessionId>,
     ids: u64,
-    disk: BTreeMap<String, String>,
+    /// What is saved. That each change fits is for the hub to see to.
+    disk: Entries,
     disk_fails: bool,
     users: HashMap<SessionId, UserName>,
     places: HashMap<SessionId, RoomName>,
@@ -60,13 +62,13 @@ struct World {
 
 impl World {
     fn new() -> Self {
-        let mut directory = Directory::default();
-        directory.apply(Change::AddUser { user: UserName::god(), password: Verifier::new("pw") }).unwrap();
+        let mut disk = Entries::default();
+        disk.apply(Change::AddUser { user: UserName::god(), password: Verifier::new("pw") }).unwrap();
         Self {
-            hub: Hub::new(directory),
+            hub: Hub::new(Directory::new(disk.clone()), Realm([1; 32]), [2; 32]),
             open: Vec::new(),
             ids: 0,
-            disk: BTreeMap::from([("user god".into(), "pw".into())]),
+            disk,
             disk_fails: false,
             users: HashMap::new(),
             places: HashMap::new(),
@@ -79,7 +81,8 @@ impl World {
         let mut inputs = vec![input];
         let mut ready = 0;
         while let Some(input) = inputs.pop() {
-            for effect in self.hub.handle(Duration::from_secs(self.ids), input) {
+            let now = Now { elapsed: Duration::from_secs(self.ids), unix_ms: self.ids * 1000 };
+            for effect in self.hub.handle(now, input) {
                 match effect {
                     Effect::Send(to, message) => self.hear(to, message),
                     Effect::Deliver(to, message) => to.into_iter().for_each(|to| self.hear(to, message.clone())),
@@ -87,7 +90,7 @@ impl World {
                     Effect::Store(session, change) => {
                         let saved = !self.disk_fails;
                         if saved {
-                            self.write(&change);
+                            self.disk.apply(change.clone()).unwrap();
                         }
                         inputs.push(Input::Stored { session, change, saved });
                     }
@@ -101,18 +104,6 @@ impl World {
             }
         }
         ready
-    }
-
-    fn write(&mut self, change: &Change) {
-        let (key, value) = match change {
-            Change::AddUser { user, password } | Change::SetUserPassword { user, password } => {
-                (format!("user {user}"), password)
-            }
-            Change::AddRoom { room, password } | Change::SetRoomPassword { room, password } => {
-                (format!("room {room}"), password)
-            }
-        };
-        self.disk.insert(key, value.as_str().to_owned());
     }
 
     fn hear(&mut self, to: SessionId, message: ServerMessage) {
@@ -157,7 +148,7 @@ impl World {
             Act::Register(i, n) => {
                 let Some(id) = session(&self.open, i) else { return };
                 let user = UserName::new(NAMES[n]);
-                let existed = self.disk.contains_key(&format!("user {user}"));
+                let existed = self.disk.users.contains_key(&user);
                 let reply = self.command(id, Command::Register(Some((user.clone(), password(true)))));
                 let expected = match (user.is_god(), existed, self.disk_fails) {
                     (true, ..) => Reply::GodIsReserved,
@@ -170,7 +161,7 @@ impl World {
             Act::Login(i, n, right) => {
                 let Some(id) = session(&self.open, i) else { return };
                 let user = UserName::new(NAMES[n]);
-                let exists = self.disk.contains_key(&format!("user {user}"));
+                let exists = self.disk.users.contains_key(&user);
                 let reply = self.command(id, Command::Login(Some((user.clone(), password(right)))));
                 if reply == [ServerMessage::Reply(Reply::LoggedIn(user.clone()))] {
                     assert!(exists && right);
@@ -186,7 +177,7 @@ impl World {
             Act::Create(i, r) => {
                 let Some(id) = session(&self.open, i) else { return };
                 let room = RoomName::new(ROOMS[r]);
-                let existed = self.disk.contains_key(&format!("room {room}"));
+                let existed = self.disk.rooms.contains_key(&room);
                 let reply = self.command(id, Command::Create(Some((room.clone(), password(true)))));
                 let expected = match (self.users.contains_key(&id), existed, self.disk_fails) {
                     (false, ..) => Reply::LoginFirst,
@@ -232,7 +223,7 @@ impl World {
                 let reply = self.command(id, Command::List);
                 match &reply[..] {
                     [ServerMessage::Reply(Reply::Rooms(rooms))] => {
-                        assert!(rooms.iter().all(|room| self.disk.contains_key(&format!("room {room}"))));
+                        assert!(rooms.iter().eq(self.disk.rooms.keys()));
                     }
                     other => assert_eq!(*other, [ServerMessage::Reply(Reply::LoginFirst)]),
                 }
@@ -242,7 +233,7 @@ impl World {
 
     fn join(&mut self, session: Option<SessionId>, room: &RoomName, password: Password, right: bool) {
         let Some(id) = session else { return };
-        let exists = self.disk.contains_key(&format!("room {room}"));
+        let exists = self.disk.rooms.contains_key(room);
         let user = self.users.get(&id).cloned();
         let is_god = user.as_ref().is_some_and(UserName::is_god);
         self.heard.clear();
@@ -303,12 +294,9 @@ proptest! {
         for (act, disk_fails) in &acts {
             world.disk_fails = *disk_fails;
             world.act(act);
-            // Memory and disk agree, always.
-            let users = world.hub.directory().users().keys().map(|user| format!("user {user}"));
-            let rooms = world.hub.directory().rooms().keys().map(|room| format!("room {room}"));
-            let memory: HashSet<String> = users.chain(rooms).collect();
-            let disk: HashSet<String> = world.disk.keys().cloned().collect();
-            prop_assert_eq!(memory, disk);
+            // Memory and disk agree, always, also in the order.
+            let hub = world.hub.directory();
+            prop_assert!(hub.users().iter().eq(&world.disk.users) && hub.rooms().iter().eq(&world.disk.rooms));
         }
     }
 }

@@ -7,6 +7,9 @@ mod hub;
 mod session;
 mod throttle;
 
-pub use directory::{Account, Change, Clash, Directory, Entries, Misfit, Room, Verifier};
+pub use directory::{
+    Account, Change, Clash, Directory, Entries, MAX_RESTRICTIONS, MAX_TOPIC, Misfit, Restrictions, Room, Subject,
+    Unfit, Verifier,
+};
 pub use hub::Hub;
-pub use session::{Creation, Effect, Entry, Input, SessionId, Work, WorkDone};
+pub use session::{Effect, Entry, Input, Now, SessionId, Work, WorkDone};

@@ -3,8 +3,9 @@
 use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
-use crate::chat::{Change, Verifier};
+use crate::chat::{Change, Subject, Verifier};
 use crate::names::{Password, RoomName, UserName};
 use crate::protocol::{ClientMessage, KeyAnnouncement, ServerMessage};
 
@@ -16,6 +17,15 @@ impl fmt::Display for SessionId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.fmt(f)
     }
+}
+
+/// When something happens.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Now {
+    /// Since any fixed moment; it never goes back. What waits, waits by this.
+    pub elapsed: Duration,
+    /// Milliseconds since 1970, as the machine's clock has it; it may be set. What lasts, and what people read, goes by this.
+    pub unix_ms: u64,
 }
 
 /// What happens to the hub.
@@ -54,6 +64,8 @@ pub enum Input {
     },
     /// A session ended.
     Disconnected(SessionId),
+    /// The moment of [`Hub::deadline`](crate::chat::Hub::deadline) has come.
+    Tick,
 }
 
 /// What the hub wants done.
@@ -103,15 +115,6 @@ pub enum WorkDone {
     Hashed(Verifier),
 }
 
-/// Something new that gets a password.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub enum Creation {
-    /// An account.
-    User(UserName),
-    /// A room.
-    Room(RoomName),
-}
-
 /// Something that is entered with a password.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Entry {
@@ -146,10 +149,14 @@ impl Member {
 /// What a session's command waits for. Nothing else comes from the session until then, except its end.
 #[derive(Debug)]
 pub(super) enum Pending {
-    Hash(Creation),
-    Check(Entry),
+    Hash(Subject),
+    Check {
+        entry: Entry,
+        /// The hash that the password is checked against.
+        against: Option<Verifier>,
+    },
     /// The change that creates something, whose name is claimed meanwhile.
-    StoreCreation(Creation),
+    StoreCreation(Subject),
     /// A better hash; the entry is granted whether or not it could be saved.
     StoreBetter(Entry),
 }

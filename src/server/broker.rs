@@ -2,15 +2,15 @@
 //! a hash.
 
 use std::collections::HashMap;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use tracing::{debug, info, warn};
 
-use crate::chat::{Effect, Hub, Input, SessionId};
+use crate::chat::{Effect, Hub, Input, Now, SessionId};
 use crate::protocol::{Reply, ServerMessage, legacy};
 use crate::server::link::Link;
 use crate::server::mailbox::{Event, Order, Turn};
-use crate::server::sync::{Arc, Receiver, RecvTimeoutError, Sender};
+use crate::server::sync::{Arc, Receiver, RecvTimeoutError, Sender, recv_until};
 
 /// Most events in one turn: what comes out of a turn goes to each recipient in one write.
 const TURN: usize = 256;
@@ -33,6 +33,8 @@ pub(super) struct Broker {
     store: Sender<Order>,
     /// Changes on their way to the disk.
     unsaved: usize,
+    /// Whether all weak hashes were passed in, and the disk is still to be told.
+    all_strengthened: bool,
     /// Whether the server ends: who comes now is sent away.
     ending: bool,
     begun: Instant,
@@ -47,6 +49,7 @@ impl Broker {
             touched: Vec::new(),
             store,
             unsaved: 0,
+            all_strengthened: false,
             ending: false,
             begun: Instant::now(),
             scratch: Vec::new(),
@@ -55,8 +58,14 @@ impl Broker {
 
     /// Handles events until [`Event::Shutdown`]; then ends the sessions, and returns when they and the disk are done.
     pub(super) fn run(mut self, events: &Receiver<Event>) {
-        while let Ok(event) = events.recv() {
-            if self.turn(event, events) {
+        loop {
+            // A hub that waits for no moment is woken by events alone.
+            let ended = match recv_until(events, self.hub.deadline().map(|deadline| self.begun + deadline)) {
+                Ok(event) => self.turn(Some(event), events),
+                Err(RecvTimeoutError::Timeout) => self.turn(None, events),
+                Err(RecvTimeoutError::Disconnected) => true,
+            };
+            if ended {
                 break;
             }
         }
@@ -64,17 +73,21 @@ impl Broker {
         let deadline = Instant::now() + FAREWELL;
         while !self.peers.is_empty() || self.unsaved > 0 {
             match events.recv_deadline(deadline) {
-                Ok(event) => _ = self.turn(event, events),
+                Ok(event) => _ = self.turn(Some(event), events),
                 Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => break,
             }
         }
     }
 
-    /// One turn: this event and all that wait. Whether the server is to end.
-    fn turn(&mut self, first: Event, events: &Receiver<Event>) -> bool {
+    /// One turn: this event and all that wait, and then what is due, so that a crowd of events holds no moment up. Whether the
+    /// server is to end.
+    fn turn(&mut self, first: Option<Event>, events: &Receiver<Event>) -> bool {
         let mut shutdown = false;
-        for event in std::iter::once(first).chain(events.try_iter().take(TURN)) {
+        for event in first.into_iter().chain(events.try_iter().take(TURN)) {
             shutdown |= self.event(event);
+        }
+        if self.hub.deadline().is_some_and(|deadline| deadline <= self.begun.elapsed()) {
+            self.hub_handles(Input::Tick);
         }
         self.flush();
         shutdown
@@ -92,8 +105,13 @@ impl Broker {
             }
             Event::Input(input) => self.input(input),
             Event::Wait(session) => self.give_turn(session, Turn::Ready { logged_in: self.is_logged_in(session) }),
-            Event::Strengthened => self.order(Order::Strengthened),
+            Event::Strengthened => self.all_strengthened = true,
             Event::Shutdown => return true,
+        }
+        // The last of them may still wait in the hub, behind another change of its account.
+        if self.all_strengthened && !self.hub.owes_strengthening() {
+            self.all_strengthened = false;
+            self.order(Order::Strengthened);
         }
         false
     }
@@ -114,7 +132,8 @@ impl Broker {
     }
 
     fn hub_handles(&mut self, input: Input) {
-        for effect in self.hub.handle(self.begun.elapsed(), input) {
+        let now = Now { elapsed: self.begun.elapsed(), unix_ms: unix_ms() };
+        for effect in self.hub.handle(now, input) {
             self.carry_out(effect);
         }
     }
@@ -190,6 +209,12 @@ impl Broker {
             peer.link.close();
         }
     }
+}
+
+/// Milliseconds since 1970; a clock before that counts as 1970.
+fn unix_ms() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }
 
 /// What an operator wants to know; never a password or a text.

@@ -40,6 +40,7 @@ pub use options::Options;
 use crate::chat::Hub;
 use crate::crypto::Fingerprint;
 use crate::tls;
+use crate::transcript::Realm;
 use broker::Broker;
 use handshake::{Handshakes, Reception};
 use hashing::Hasher;
@@ -97,7 +98,8 @@ pub fn run(options: &Options) -> Result<(), ServerError> {
 
     let weak = conversion::weak(&opened.directory);
     let storage = Storage::new(opened.store, opened.keys, events.clone(), !weak.is_empty());
-    let broker = Broker::new(Hub::new(opened.directory), orders);
+    let realm = opened.realm_key.verifying_key().realm();
+    let broker = Broker::new(Hub::new(opened.directory, realm, rand::random()), orders);
     let stop_conversion = Arc::new(AtomicBool::new(false));
     let storage = spawn("store", move || storage.run(&for_storage))?;
     let broker = spawn("broker", move || broker.run(&for_broker))?;
@@ -106,7 +108,7 @@ pub fn run(options: &Options) -> Result<(), ServerError> {
         spawn("conversion", move || conversion::run(weak, &hasher, &events, &stop))?
     };
     let listener = spawn("listener", move || listener.run())?;
-    say_ready(address, fingerprint);
+    say_ready(address, fingerprint, realm);
 
     let _: Result<(), _> = end.recv(); // until the signal drops the other end
     info!("ending");
@@ -140,8 +142,8 @@ fn join(thread: JoinHandle<()>) {
 }
 
 /// Says, on standard output, that connections are accepted. Whoever started the server may have closed it.
-fn say_ready(address: SocketAddr, fingerprint: Fingerprint) {
+fn say_ready(address: SocketAddr, fingerprint: Fingerprint, realm: Realm) {
     let mut out = io::stdout().lock();
-    let _ = writeln!(out, "Listening on {address}\nKey fingerprint {fingerprint}");
+    let _ = writeln!(out, "Listening on {address}\nKey fingerprint {fingerprint}\nRealm ed25519:{realm}");
     let _ = out.flush();
 }

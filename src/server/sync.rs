@@ -3,6 +3,7 @@
 pub(super) use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 pub(super) use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 pub(super) use std::thread::{Builder, JoinHandle};
+use std::time::Instant;
 
 pub(super) use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded, unbounded};
 
@@ -10,6 +11,15 @@ pub(super) use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded, 
 /// of the server is a single step.
 pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Waits for a message, or until `deadline`; without one, as long as it takes. A message that is there comes first, however
+/// late it is.
+pub(super) fn recv_until<T>(from: &Receiver<T>, deadline: Option<Instant>) -> Result<T, RecvTimeoutError> {
+    match deadline {
+        Some(deadline) => from.recv_deadline(deadline),
+        None => from.recv().map_err(RecvTimeoutError::from),
+    }
 }
 
 /// Tells when all who hold a copy are gone: the threads that come and go with the connections hold one each.

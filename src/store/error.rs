@@ -126,7 +126,7 @@ impl fmt::Display for StoreError {
                 key.display()
             ),
             Self::Newer { path, format } => {
-                write!(f, "{} has format {format}; this version reads format 1: use a later one", path.display())
+                write!(f, "{} has format {format}; this version reads 1 and 2: use a later one", path.display())
             }
             Self::NotPython { path, why } => {
                 write!(f, "{} cannot be taken over: {why}; nothing was changed", path.display())

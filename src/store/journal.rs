@@ -11,6 +11,7 @@ use std::io::{Read, Seek, SeekFrom, Write};
 use sha2::{Digest, Sha256};
 use zeroize::Zeroizing;
 
+use super::contents::{self, Recorded};
 use super::folder::{Folder, JOURNAL};
 use super::mark::Mark;
 use super::{StoreError, token};
@@ -35,7 +36,7 @@ pub(super) fn read(
     journal: &[u8],
     key: &FernetKey,
     snapshot: Mark,
-    mut apply: impl FnMut(Change) -> Result<(), String>,
+    mut apply: impl FnMut(Recorded) -> Result<(), String>,
 ) -> Result<Mark, Fault> {
     let mut last = None;
     let (mut group, mut pending) = (Vec::new(), Vec::new());
@@ -47,7 +48,7 @@ pub(super) fn read(
         let line = whole.strip_suffix(b"\n").unwrap_or(whole);
         let json = token::open(key, line).ok_or_else(|| fault("the line is damaged or was sealed with another key"))?;
         let Ok(mark) = serde_json::from_slice::<Mark>(&json) else {
-            pending.push(serde_json::from_slice(&json).map_err(|_| fault("the line holds no change"))?);
+            pending.push(contents::read_change(&json).ok_or_else(|| fault("the line holds no change"))?);
             group.extend_from_slice(whole);
             continue;
         };

@@ -35,12 +35,12 @@ use zeroize::Zeroizing;
 pub use self::error::StoreError;
 pub use self::keys::KeyFile;
 
-use self::contents::{BadSnapshot, Snapshot};
+use self::contents::{BadSnapshot, Contents, Recorded, Snapshot, Writer};
 use self::folder::{BACKUP, DATABASE, Folder, JOURNAL, KEY};
 use self::journal::{Fault, Journal};
 use self::mark::Mark;
 use crate::chat::{Account, Change, Directory, Entries, Verifier};
-use crate::crypto::FernetKey;
+use crate::crypto::{FernetKey, SigningKey};
 use crate::names::UserName;
 
 /// A database that was just opened or created.
@@ -49,6 +49,8 @@ pub struct Opened {
     pub store: Store,
     /// What is saved.
     pub directory: Directory,
+    /// The realm's key, drawn once in the life of the database.
+    pub realm_key: SigningKey,
     /// The public keys that were announced.
     pub keys: KeyFile,
     /// Where it came from.
@@ -104,12 +106,12 @@ impl Store {
         };
         let mark = Mark::start();
         let mut entries = Entries::default();
-        entries.users.insert(UserName::god(), Account { password: god });
+        entries.users.insert(UserName::god(), Account::new(god));
+        let contents = Contents { entries, realm_key: SigningKey::generate() };
         let keys = KeyFile::create(&folder, &key)?;
-        write_snapshot(&folder, &key, &entries, mark, now)?;
+        write_snapshot(&folder, &key, &contents, mark, now)?;
         let journal = Journal::start(&folder, mark)?;
-        let store = Self { folder, key, journal };
-        Ok(Opened { store, directory: Directory::new(entries), keys, origin: Origin::Ours })
+        Ok(Opened::new(Self { folder, key, journal }, contents, keys, Origin::Ours))
     }
 
     /// Opens a database, be it ours or a Python server's, and folds its journal into it.
@@ -128,15 +130,16 @@ impl Store {
 
         // Everything has been read and found to be whole: from here on files change.
         folder.sweep()?;
-        let origin = if loaded.python { back_up(&folder)? } else { Origin::Ours };
-        let Loaded { entries, last, .. } = loaded;
+        let Loaded { contents, last, writer, drawn } = loaded;
+        let origin = if writer == Writer::Python { back_up(&folder)? } else { Origin::Ours };
         // Also when all groups are in the snapshot already: that its name is on disk is known only of those written now.
-        if !journal.is_empty() || origin != Origin::Ours {
-            write_snapshot(&folder, &key, &entries, last, now)?;
+        // And what was drawn must be on disk before anybody hears of it, or the next start would draw it anew.
+        if !journal.is_empty() || drawn {
+            write_snapshot(&folder, &key, &contents, last, now)?;
         }
         let journal = Journal::start(&folder, last)?;
         let keys = KeyFile::open(&folder, &key)?;
-        Ok(Opened { store: Self { folder, key, journal }, directory: Directory::new(entries), keys, origin })
+        Ok(Opened::new(Self { folder, key, journal }, contents, keys, origin))
     }
 
     /// Saves a group of changes, all of it or nothing, and returns when it is on disk. That the changes fit the directory
@@ -163,12 +166,12 @@ impl Store {
             return Ok(());
         }
         let journal = self.journal.saved(&self.folder)?;
-        let Loaded { entries, last, .. } = Loaded::read(&self.folder, &self.key, &journal)?;
-        if last != self.journal.last() {
+        let Loaded { contents, last, drawn, .. } = Loaded::read(&self.folder, &self.key, &journal)?;
+        if last != self.journal.last() || drawn {
             let why = "it changed while it was in use".to_owned();
             return Err(StoreError::Damaged { path: self.folder.path(DATABASE), line: None, why });
         }
-        write_snapshot(&self.folder, &self.key, &entries, last, now)?;
+        write_snapshot(&self.folder, &self.key, &contents, last, now)?;
         self.journal.clear(&self.folder)
     }
 
@@ -178,30 +181,40 @@ impl Store {
     }
 }
 
+impl Opened {
+    fn new(store: Store, contents: Contents, keys: KeyFile, origin: Origin) -> Self {
+        let Contents { entries, realm_key } = contents;
+        Self { store, directory: Directory::new(entries), realm_key, keys, origin }
+    }
+}
+
 /// A snapshot and a journal, read.
 struct Loaded {
-    entries: Entries,
+    contents: Contents,
     last: Mark,
-    python: bool,
+    writer: Writer,
+    /// Whether a part of it was drawn just now, so that it is on no disk yet.
+    drawn: bool,
 }
 
 impl Loaded {
     fn read(folder: &Folder, key: &FernetKey, journal: &[u8]) -> Result<Self, StoreError> {
-        let (mut entries, snapshot, python) = match read_snapshot(folder, key)? {
-            Snapshot::Ours(entries, mark) => (entries, mark, false),
-            Snapshot::Python(_) if !journal.is_empty() => {
-                let why = "it belongs to another database than database.enc, which a Python server wrote".to_owned();
-                return Err(StoreError::Damaged { path: folder.path(JOURNAL), line: None, why });
-            }
-            Snapshot::Python(entries) => (entries, Mark::start(), true),
+        let Snapshot { mut contents, last: snapshot, writer } = read_snapshot(folder, key)?;
+        if writer == Writer::Python && !journal.is_empty() {
+            let why = "it belongs to another database than database.enc, which a Python server wrote".to_owned();
+            return Err(StoreError::Damaged { path: folder.path(JOURNAL), line: None, why });
+        }
+        let mut drawn = writer != Writer::Ours;
+        let apply = |recorded: Recorded| {
+            drawn |= recorded.drawn;
+            contents.entries.apply(recorded.change).map_err(|misfit| misfit.to_string())
         };
-        let apply = |change| entries.apply(change).map_err(|misfit| misfit.to_string());
         let last = journal::read(journal, key, snapshot, apply);
         let last = last.map_err(|Fault { line, why }| {
             let path = folder.path(JOURNAL);
             StoreError::Damaged { path, line: Some(line), why }
         })?;
-        Ok(Self { entries, last, python })
+        Ok(Self { contents, last, writer, drawn })
     }
 }
 
@@ -231,8 +244,14 @@ fn read_snapshot(folder: &Folder, key: &FernetKey) -> Result<Snapshot, StoreErro
     })
 }
 
-fn write_snapshot(folder: &Folder, key: &FernetKey, entries: &Entries, mark: Mark, now: u64) -> Result<(), StoreError> {
-    let json = contents::to_json(entries, mark).map_err(StoreError::io("write", &folder.path(DATABASE)))?;
+fn write_snapshot(
+    folder: &Folder,
+    key: &FernetKey,
+    contents: &Contents,
+    mark: Mark,
+    now: u64,
+) -> Result<(), StoreError> {
+    let json = contents::to_json(contents, mark).map_err(StoreError::io("write", &folder.path(DATABASE)))?;
     let token = key.seal(&json, now);
     drop(json);
     folder.replace(DATABASE, token.as_bytes())

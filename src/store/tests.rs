@@ -1,5 +1,7 @@
 //! What must hold of a database on disk, whatever happens to it.
 
+mod earlier;
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
@@ -8,8 +10,10 @@ use proptest::prelude::*;
 use tempfile::TempDir;
 
 use super::*;
+use crate::chat::Room;
 use crate::crypto::password::PasswordHash;
 use crate::names::{Password, RoomName, UserName};
+use crate::transcript::{Realm, RoomId};
 
 const NOW: u64 = 1_700_000_000;
 
@@ -27,7 +31,8 @@ fn user(name: &str, hash: &str) -> Change {
 }
 
 fn room(name: &str, hash: &str) -> Change {
-    Change::AddRoom { room: RoomName::new(name), password: Verifier::new(hash) }
+    let (id, owner) = (RoomId(rand::random()), Some(UserName::new("bob")));
+    Change::AddRoom { room: RoomName::new(name), password: Verifier::new(hash), id, owner, modern_only: false }
 }
 
 fn passwd(name: &str, hash: &str) -> Change {
@@ -42,6 +47,26 @@ fn content(directory: &Directory) -> Content {
     let users = directory.users().iter().map(|(n, a)| (n.as_str().to_owned(), a.password.as_str().to_owned()));
     let rooms = directory.rooms().iter().map(|(n, r)| (n.as_str().to_owned(), r.password.as_str().to_owned()));
     (users.collect(), rooms.collect())
+}
+
+/// All that lasts, in its order.
+#[derive(Debug, Clone, PartialEq)]
+struct Lasting {
+    users: Vec<(UserName, Account)>,
+    rooms: Vec<(RoomName, Room)>,
+    realm: Realm,
+}
+
+impl Lasting {
+    fn of(directory: &Directory, realm: Realm) -> Self {
+        let users = directory.users().iter().map(|(name, account)| (name.clone(), account.clone()));
+        let rooms = directory.rooms().iter().map(|(name, room)| (name.clone(), room.clone()));
+        Self { users: users.collect(), rooms: rooms.collect(), realm }
+    }
+
+    fn in_opened(opened: &Opened) -> Self {
+        Self::of(&opened.directory, opened.realm_key.verifying_key().realm())
+    }
 }
 
 fn open(dir: &TempDir) -> Result<Content, StoreError> {
@@ -415,24 +440,38 @@ fn what_no_python_server_wrote_is_refused_by_name_without_its_secrets() {
 }
 
 #[test]
-fn formats_of_later_versions_and_impossible_ones_are_refused() {
+fn formats_of_later_versions_and_impossible_ones_are_refused_without_their_secrets() {
     let dir = folder();
-    python(&dir, r#"{"format": 2, "users": 5}"#);
-    assert!(matches!(open_error(&dir), StoreError::Newer { format: 2, .. }));
-    let entry = r#"{"password": "$"}"#;
+    python(&dir, r#"{"format": 3, "users": 5}"#);
+    assert!(matches!(open_error(&dir), StoreError::Newer { format: 3, .. }));
+    let realm_key = "aHVzaCBodXNoIGh1c2ggaHVzaCBodXNoIGh1c2ggaHU="; // base64 of 32 bytes
     let journal = format!(r#"{{"group": 0, "check": "{}"}}"#, "0".repeat(64));
-    let good = format!(r#"{{"format": 1, "journal": {journal}, "users": {{"a": {entry}}}, "rooms": {{}}}}"#);
+    let head = format!(r#""format": 2, "realm_key": "{realm_key}", "journal": {journal}"#);
+    let (id, other) = ("AAAAAAAAAAAAAAAAAAAAAA==", "AAAAAAAAAAAAAAAAAAAAAQ==");
+    let room = format!(r#"{{"password": "$hush", "id": "{id}", "bans": [["a", 5], ["b", null]]}}"#);
+    let good = format!(r#"{{{head}, "users": {{"a": {{"password": "$hush"}}}}, "rooms": {{"r": {room}}}}}"#);
     python(&dir, &good);
     assert!(open(&dir).is_ok());
     for bad in [
-        good.replace(r#""rooms": {}"#, &format!(r#""rooms": {{"b": {entry}, "b": {entry}}}"#)),
-        good.replace(r#", "rooms": {}"#, ""),
+        good.replace(r#""r": {"#, &format!(r#""r": {}, "r": {{"#, room.replace(id, other))),
+        good.replace(r#"{"password": "$hush"}"#, r#"{"password": "$hush", "hush": 1}"#),
         good.replace("000\"", "\""),
         good.replace("000\"", "00x\""),
         good.replace(r#""rooms""#, r#""more": 1, "rooms""#),
+        good.replace(&format!(r#", "id": "{id}""#), ""),
+        good.replace(id, "AAAA"),
+        good.replace(r#"["b", null]"#, r#"["a", null]"#),
+        good.replace(&format!(r#""realm_key": "{realm_key}", "#), ""),
+        good.replace(realm_key, "hush"),
+        good.replace(realm_key, &format!("hush{realm_key}")),
+        good.replace(&format!("\"{realm_key}\""), "[\"hush\"]"),
     ] {
+        assert_ne!(bad, good);
         python(&dir, &bad);
-        assert!(matches!(open_error(&dir), StoreError::Damaged { line: None, .. }), "{bad}");
+        let error = open_error(&dir);
+        assert!(matches!(error, StoreError::Damaged { line: None, .. }), "{bad}");
+        let error = error.to_string();
+        assert!(!error.replace("field `hush`", "").contains("hush") && !error.contains(&realm_key[..8]), "{error}");
     }
 }
 
@@ -577,7 +616,7 @@ fn open_a_million(dir: &Path) {
 #[derive(Debug, Clone)]
 enum Event {
     /// A group of this many changes, each drawn from a number.
-    Commit(Vec<u16>),
+    Commit(Vec<u32>),
     Fold,
     Reopen,
     /// A power loss that leaves this part of the journal, in thousandths, and zeros behind it.
@@ -588,7 +627,7 @@ enum Event {
 
 fn events() -> impl Strategy<Value = Vec<Event>> {
     let event = prop_oneof![
-        6 => prop::collection::vec(any::<u16>(), 1..5).prop_map(Event::Commit),
+        6 => prop::collection::vec(any::<u32>(), 1..5).prop_map(Event::Commit),
         1 => Just(Event::Fold),
         1 => Just(Event::Reopen),
         2 => (0..=1000usize, any::<bool>()).prop_map(|(part, zeros)| Event::Tear(part, zeros)),
@@ -603,15 +642,17 @@ struct World {
     store: Option<Store>,
     now: Directory,
     /// What was saved by the group that ends at that byte of the journal; the first is the snapshot.
-    saved: Vec<(u64, Content)>,
+    saved: Vec<(u64, Lasting)>,
+    realm: Realm,
 }
 
 impl World {
     fn new() -> Self {
         let dir = folder();
         let opened = Store::create(dir.path(), Verifier::new("$god"), NOW).unwrap();
-        let saved = vec![(0, content(&opened.directory))];
-        Self { dir, store: Some(opened.store), now: opened.directory, saved }
+        let realm = opened.realm_key.verifying_key().realm();
+        let saved = vec![(0, Lasting::of(&opened.directory, realm))];
+        Self { dir, store: Some(opened.store), now: opened.directory, saved, realm }
     }
 
     fn apply(&mut self, event: Event) {
@@ -620,11 +661,11 @@ impl World {
                 let group: Vec<Change> = numbers.into_iter().map(|number| self.change(number)).collect();
                 let store = self.store.as_mut().unwrap();
                 store.commit(&group, NOW).unwrap();
-                self.saved.push((store.journal_len(), content(&self.now)));
+                self.saved.push((store.journal_len(), Lasting::of(&self.now, self.realm)));
             }
             Event::Fold => {
                 self.store.as_mut().unwrap().fold(NOW).unwrap();
-                self.saved = vec![(0, content(&self.now))];
+                self.saved = vec![(0, Lasting::of(&self.now, self.realm))];
             }
             Event::Reopen => self.reopen(),
             Event::Tear(part, zeros) => self.tear(part, zeros),
@@ -639,19 +680,13 @@ impl World {
     }
 
     /// A change that fits, and makes it in the model.
-    fn change(&mut self, number: u16) -> Change {
-        let (name, hash) = (format!("n{}", number / 4 % 30), format!("${number}"));
-        let (user, room, password) = (UserName::new(&name), RoomName::new(&name), Verifier::new(hash));
-        let change = match (
-            number.is_multiple_of(2),
-            self.now.users().contains_key(&user),
-            self.now.rooms().contains_key(&room),
-        ) {
-            (true, true, _) => Change::SetUserPassword { user, password },
-            (true, false, _) => Change::AddUser { user, password },
-            (false, _, true) => Change::SetRoomPassword { room, password },
-            (false, _, false) => Change::AddRoom { room, password },
+    fn change(&mut self, number: u32) -> Change {
+        let name = format!("n{}", number / 16 % 20);
+        let is_known = |of_user: bool| match of_user {
+            true => self.now.users().contains_key(&UserName::new(&name)),
+            false => self.now.rooms().contains_key(&RoomName::new(&name)),
         };
+        let change = change_of(&name, number, is_known(number % 16 < 4));
         self.now.apply(change.clone()).unwrap();
         change
     }
@@ -671,10 +706,35 @@ impl World {
     fn reopen(&mut self) {
         self.store = None;
         let opened = Store::open(self.dir.path(), NOW).unwrap();
-        assert_eq!(content(&opened.directory), self.saved.pop().unwrap().1);
-        self.saved = vec![(0, content(&opened.directory))];
+        let found = Lasting::in_opened(&opened);
+        assert_eq!(found, self.saved.pop().unwrap().1);
+        self.saved = vec![(0, found)];
         self.now = opened.directory;
         self.store = Some(opened.store);
+    }
+}
+
+/// A change of the user or the room of this name that fits, whether or not it is known; every kind comes up.
+fn change_of(name: &str, number: u32, known: bool) -> Change {
+    let (user, room, password) = (UserName::new(name), RoomName::new(name), Verifier::new(format!("${number}")));
+    let (other, at) = (UserName::new(&format!("o{}", number / 512 % 5)), u64::from(number >> 20));
+    let until = (!number.is_multiple_of(3)).then_some(at + u64::from(number % 1000));
+    match number % 16 {
+        0..4 if !known => Change::AddUser { user, password },
+        0..2 => Change::SetUserPassword { user, password },
+        2..4 => Change::SetLegacyLogin { user, allowed: number.is_multiple_of(5) },
+        _ if !known => {
+            let (id, owner) = (RoomId(u128::from(number).to_be_bytes()), number.is_multiple_of(3).then_some(other));
+            Change::AddRoom { room, password, id, owner, modern_only: number.is_multiple_of(7) }
+        }
+        4 => Change::SetRoomPassword { room, password },
+        5 => Change::SetTopic { room, topic: "ö\"".repeat(number as usize % 171) },
+        6 => Change::SetRoomFlags { room, modern_only: number.is_multiple_of(5) },
+        7..9 => Change::Ban { room, user: other, until, at },
+        9 => Change::Unban { room, user: other },
+        10..12 => Change::Mute { room, user: other, until, at },
+        12 => Change::Unmute { room, user: other },
+        _ => Change::RemoveRoom { room },
     }
 }
 

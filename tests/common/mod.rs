@@ -43,6 +43,8 @@ pub struct Server {
     pub child: Child,
     pub address: SocketAddr,
     pub fingerprint: String,
+    /// What names it, as it prints it: `ed25519:` and base64.
+    pub realm: String,
     pub log: PathBuf,
 }
 
@@ -72,11 +74,12 @@ impl Server {
         let _ = writeln!(child.stdin.take().unwrap(), "{GOD}"); // one that needs no password may have closed it
         let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
         let mut said = |what: &str| Some(lines.next()?.ok()?.strip_prefix(what)?.to_owned());
-        let (Some(address), Some(fingerprint)) = (said("Listening on "), said("Key fingerprint ")) else {
+        let ready = (said("Listening on "), said("Key fingerprint "), said("Realm "));
+        let (Some(address), Some(fingerprint), Some(realm)) = ready else {
             let status = child.wait().unwrap();
             return Err(format!("{status}: {}", fs::read_to_string(&log).unwrap()));
         };
-        Ok(Self { child, address: address.parse().unwrap(), fingerprint, log })
+        Ok(Self { child, address: address.parse().unwrap(), fingerprint, realm, log })
     }
 
     pub fn log(&self) -> String {

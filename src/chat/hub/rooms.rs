@@ -17,6 +17,10 @@ impl Hub {
     pub(super) fn enter(&mut self, session: SessionId, entry: Entry) {
         match entry {
             Entry::Login(user) => self.log_in(session, user),
+            // It may have been removed while the password was checked.
+            Entry::Join(room) if !self.directory.rooms().contains_key(&room) => {
+                self.reply(session, Reply::NoSuchRoom(room));
+            }
             Entry::Join(room) => self.enter_room(session, room),
         }
     }
@@ -148,7 +152,7 @@ impl Hub {
             }
         }
         let ended = self.sessions.remove(&session);
-        if let Some(Session { pending: Some(Pending::Check(_)), address, .. }) = ended {
+        if let Some(Session { pending: Some(Pending::Check { .. }), address, .. }) = ended {
             self.throttle.end(address); // nobody will come back with its outcome
         }
     }

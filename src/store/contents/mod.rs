@@ -1,30 +1,58 @@
-//! What a database holds, and the JSON of both formats: ours and the Python server's.
+//! What a database holds, and its JSON; [`earlier`] has that of earlier versions and of the Python server.
+
+mod earlier;
 
 use std::fmt;
 use std::hash::Hash;
 use std::io;
 use std::marker::PhantomData;
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD as BASE64;
 use indexmap::IndexMap;
 use serde::de::{DeserializeOwned, Error as _, IgnoredAny, MapAccess, Visitor};
-use serde::{Deserialize, Deserializer, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use zeroize::Zeroizing;
 
 use super::mark::Mark;
-use crate::chat::{Account, Entries, Room, Verifier};
-use crate::crypto::password::PasswordHash;
+use crate::chat::{Account, Change, Entries, Room};
+use crate::crypto::SigningKey;
 use crate::names::{RoomName, UserName};
 
 /// The format that is written. A Python server's database bears no number.
-const FORMAT: u64 = 1;
+const FORMAT: u64 = 2;
+
+/// All that is stored.
+pub(super) struct Contents {
+    pub(super) entries: Entries,
+    /// The realm's key: drawn once in the life of a database.
+    pub(super) realm_key: SigningKey,
+}
 
 /// A snapshot, read.
-#[derive(Debug)]
-pub(super) enum Snapshot {
-    /// One of ours, and the last group that is folded into it.
-    Ours(Entries, Mark),
-    /// A Python server's, converted.
-    Python(Entries),
+pub(super) struct Snapshot {
+    pub(super) contents: Contents,
+    /// The last group that is folded into it.
+    pub(super) last: Mark,
+    pub(super) writer: Writer,
+}
+
+/// Who wrote a snapshot.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Writer {
+    /// This version.
+    Ours,
+    /// One that knew no realm, and no ids of rooms: they were drawn as it was read.
+    Earlier,
+    /// A Python server. The mark was drawn, too.
+    Python,
+}
+
+/// A change, read from a journal.
+pub(super) struct Recorded {
+    pub(super) change: Change,
+    /// Whether a part of it was drawn as it was read: an earlier version wrote it.
+    pub(super) drawn: bool,
 }
 
 /// Why a text that opened is no snapshot.
@@ -42,8 +70,9 @@ pub(super) enum BadSnapshot {
 ///
 /// # Errors
 /// Never, as far as serde_json can be trusted with maps whose keys are strings.
-pub(super) fn to_json(entries: &Entries, journal: Mark) -> io::Result<Zeroizing<Vec<u8>>> {
-    let form = Form { format: FORMAT, journal, users: &entries.users, rooms: &entries.rooms };
+pub(super) fn to_json(contents: &Contents, journal: Mark) -> io::Result<Zeroizing<Vec<u8>>> {
+    let Contents { entries: Entries { users, rooms }, realm_key } = contents;
+    let form = Form { format: FORMAT, realm_key, journal, users, rooms };
     // Measured first: a buffer that grows leaves unwiped copies behind.
     let mut measure = Measure(0);
     serde_json::to_writer(&mut measure, &form)?;
@@ -55,6 +84,8 @@ pub(super) fn to_json(entries: &Entries, journal: Mark) -> io::Result<Zeroizing<
 #[derive(Serialize)]
 struct Form<'a> {
     format: u64,
+    #[serde(serialize_with = "write_key")]
+    realm_key: &'a SigningKey,
     journal: Mark,
     users: &'a IndexMap<UserName, Account>,
     rooms: &'a IndexMap<RoomName, Room>,
@@ -82,8 +113,9 @@ pub(super) fn read(json: &[u8]) -> Result<Snapshot, BadSnapshot> {
     let probe: Probe = serde_json::from_slice(json).map_err(|e| BadSnapshot::NotPython(e.to_string()))?;
     match probe.format {
         Some(FORMAT) => read_ours(json).map_err(|e| BadSnapshot::Damaged(e.to_string())),
+        Some(earlier::FORMAT) => earlier::read(json).map_err(|e| BadSnapshot::Damaged(e.to_string())),
         Some(format) => Err(BadSnapshot::Newer(format)),
-        None => read_python(json).map_err(|e| BadSnapshot::NotPython(e.to_string())),
+        None => earlier::read_python(json).map_err(|e| BadSnapshot::NotPython(e.to_string())),
     }
 }
 
@@ -93,58 +125,37 @@ fn read_ours(json: &[u8]) -> serde_json::Result<Snapshot> {
     struct Ours {
         #[serde(rename = "format")]
         _format: IgnoredAny,
+        #[serde(deserialize_with = "read_key")]
+        realm_key: SigningKey,
         journal: Mark,
         #[serde(deserialize_with = "as_it_is")]
         users: IndexMap<UserName, Account>,
         #[serde(deserialize_with = "as_it_is")]
         rooms: IndexMap<RoomName, Room>,
     }
-    let Ours { journal, users, rooms, .. } = serde_json::from_slice(json)?;
-    Ok(Snapshot::Ours(Entries { users, rooms }, journal))
+    let Ours { realm_key, journal, users, rooms, .. } = serde_json::from_slice(json)?;
+    let contents = Contents { entries: Entries { users, rooms }, realm_key };
+    Ok(Snapshot { contents, last: journal, writer: Writer::Ours })
 }
 
-fn read_python(json: &[u8]) -> serde_json::Result<Snapshot> {
-    #[derive(Deserialize)]
-    #[serde(deny_unknown_fields)]
-    struct Python {
-        #[serde(deserialize_with = "converted_users")]
-        users: IndexMap<UserName, Account>,
-        #[serde(deserialize_with = "converted_rooms")]
-        rooms: IndexMap<RoomName, Room>,
+/// Reads the text of one change.
+pub(super) fn read_change(json: &[u8]) -> Option<Recorded> {
+    match serde_json::from_slice(json) {
+        Ok(change) => Some(Recorded { change, drawn: false }),
+        Err(_) => earlier::read_change(json).map(|change| Recorded { change, drawn: true }),
     }
-    let Python { users, rooms } = serde_json::from_slice(json)?;
-    Ok(Snapshot::Python(Entries { users, rooms }))
 }
 
-/// A user as the Python server keeps it.
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct PythonUser {
-    salt: String,
-    pass_hash: String,
+fn write_key<S: Serializer>(key: &&SigningKey, to: S) -> Result<S::Ok, S::Error> {
+    to.serialize_str(&Zeroizing::new(BASE64.encode(key.expose_seed())))
 }
 
-/// A room as the Python server keeps it.
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct PythonRoom {
-    password: String,
-}
-
-fn converted_users<'de, D: Deserializer<'de>>(from: D) -> Result<IndexMap<UserName, Account>, D::Error> {
-    let convert = |PythonUser { salt, pass_hash: hash }| {
-        let is_hex = hash.len() == 64 && hash.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
-        is_hex.then(|| Account { password: verifier(&PasswordHash::LegacySha256 { salt, hash }) })
-    };
-    from.deserialize_map(Unique { what: "user", convert, marker: PhantomData })
-}
-
-fn converted_rooms<'de, D: Deserializer<'de>>(from: D) -> Result<IndexMap<RoomName, Room>, D::Error> {
-    let convert = |PythonRoom { password }| {
-        let password = PasswordHash::LegacyPlain(password);
-        Some(Room { password: verifier(&password) })
-    };
-    from.deserialize_map(Unique { what: "room", convert, marker: PhantomData })
+fn read_key<'de, D: Deserializer<'de>>(from: D) -> Result<SigningKey, D::Error> {
+    // Borrowed, so that no copy is left behind; and without a reason, which could quote it.
+    let text = <&str>::deserialize(from).ok();
+    let seed = text.and_then(|text| BASE64.decode(text).ok()).map(Zeroizing::new);
+    let seed = seed.as_deref().and_then(|seed| seed.as_array());
+    seed.map(SigningKey::from_seed).ok_or_else(|| D::Error::custom("the realm's key has an unexpected form"))
 }
 
 fn as_it_is<'de, D, K, V>(from: D) -> Result<IndexMap<K, V>, D::Error>
@@ -154,10 +165,6 @@ where
     V: DeserializeOwned,
 {
     from.deserialize_map(Unique { what: "entry", convert: Some, marker: PhantomData })
-}
-
-fn verifier(hash: &PasswordHash) -> Verifier {
-    Verifier::new(hash.to_string())
 }
 
 /// Reads a map in its order, refuses a name that occurs twice, and names the entry that has another form than `R`.
