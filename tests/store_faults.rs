@@ -65,6 +65,12 @@ fn users(opened: &Opened) -> Vec<String> {
     opened.directory.users().keys().map(|user| user.as_str().to_owned()).collect()
 }
 
+/// What was drawn as the folder was opened for the first time, and is never to change.
+fn drawn(opened: &Opened) -> String {
+    let rooms = opened.directory.rooms().iter().map(|(name, room)| format!(" {name} {}", room.id));
+    format!("drawn {}{}", opened.realm_key.verifying_key().realm(), rooms.collect::<String>())
+}
+
 // ---- The child ----
 
 /// Not a test of its own: what the others run in a process that they may harm.
@@ -97,7 +103,10 @@ fn say<T, E: std::fmt::Display>(what: &str, result: Result<T, E>) -> Option<T> {
 /// Saves, folds and records a key, whatever fails.
 fn save(dir: &Path) {
     let open = || say("open", Store::open(dir, NOW));
-    let Some(Opened { mut store, mut keys, .. }) = open().or_else(open) else { return };
+    let Some(opened) = open().or_else(open) else { return };
+    // Before anything else is done: from here on others may know of it.
+    println!("{SAYS}ok {}", drawn(&opened));
+    let Opened { mut store, mut keys, .. } = opened;
     for name in ["a", "b", "c"] {
         say(name, store.commit(&[add(name), add(&format!("{name}{name}"))], NOW));
     }
@@ -141,7 +150,7 @@ fn child_args() -> [&'static str; 4] {
 
 // ---- The faults ----
 
-/// A folder with a store whose journal is not empty, and a copy of it.
+/// A folder with a store whose journal is not empty, and a copy of it. An earlier version wrote it: it is upgraded, too.
 struct Patient {
     dir: TempDir,
     files: BTreeMap<PathBuf, Vec<u8>>,
@@ -151,12 +160,10 @@ struct Patient {
 impl Patient {
     fn new() -> Self {
         let dir = folder();
-        let mut store = Store::create(dir.path(), Verifier::new("$god"), NOW).unwrap().store;
-        store.commit(&[add("x"), add("y")], NOW).unwrap();
-        drop(store);
-        let paths = fs::read_dir(dir.path()).unwrap().map(|entry| entry.unwrap().path());
-        let files = paths.map(|path| (path.clone(), fs::read(path).unwrap())).collect();
-        Self { dir, files, before: ["god", "x", "y"].map(str::to_owned).into() }
+        let from = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/format-1");
+        let paths = fs::read_dir(from).unwrap().map(|entry| entry.unwrap().path());
+        let files = paths.map(|path| (dir.path().join(path.file_name().unwrap()), fs::read(path).unwrap())).collect();
+        Self { dir, files, before: ["god", "alice", "Zoë", "bob"].map(str::to_owned).into() }
     }
 
     fn heal(&self) {
@@ -198,6 +205,8 @@ impl Patient {
             }
         }
         assert_eq!(found, if exactly { least } else { most }, "{what}: {said:?}");
+        let known = said.iter().find_map(|line| line.strip_prefix("ok ").filter(|line| line.starts_with("drawn")));
+        assert!(known.is_none_or(|known| known == drawn(&opened)), "{what}: {said:?}");
         self.check_key(opened, &said, what);
         let mut opened = Store::open(self.dir.path(), NOW).unwrap();
         opened.store.commit(&[add("after")], NOW).unwrap();
