@@ -34,8 +34,10 @@ fn register_until_killed(mut peer: Peer, round: u32) -> Vec<String> {
 fn no_acknowledged_account_is_lost_when_the_server_is_killed() {
     let dir = tempfile::tempdir().unwrap();
     let mut acknowledged = Vec::new();
+    let mut realm = None;
     for round in 0..kills() {
         let server = Server::start(dir.path()); // the database opens
+        assert_eq!(realm.get_or_insert_with(|| server.realm.clone()), &server.realm);
         let peers: Vec<_> = (0..3).map(|_| server.connect()).collect();
         let registering: Vec<_> = peers
             .into_iter()
@@ -50,6 +52,7 @@ fn no_acknowledged_account_is_lost_when_the_server_is_killed() {
         }
     }
     let server = Server::start(dir.path());
+    assert_eq!(realm, Some(server.realm.clone()));
     let mut peer = server.connect();
     for name in &acknowledged {
         peer.asks(&format!("/register {name} other"), "Registration failed: User already exists.");

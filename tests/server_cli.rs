@@ -11,6 +11,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
+use common::modern::ModernPeer;
 use common::{Peer, Server};
 
 fn run(arguments: &[&str]) -> Output {
@@ -73,6 +74,58 @@ fn an_address_in_use_is_said_and_is_no_usage_error() {
 }
 
 #[test]
+fn a_message_of_the_day_comes_from_the_command_line_or_from_a_file_and_reaches_no_terminal_as_it_is() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("motd");
+    fs::write(&file, "two\nlines\x1b[31m\n").unwrap();
+    for (arguments, shown) in [
+        (&["--motd", " Be kind. "][..], Some("Be kind.")),
+        (&["--motd-file", file.to_str().unwrap()], Some("two lines[31m")),
+        (&["--motd", ""], None),
+        (&[], None),
+    ] {
+        let server = Server::start_with(dir.path(), arguments);
+        let hello = ModernPeer::connect(server.address).hears_hello();
+        assert_eq!(hello.motd.as_ref().map(|motd| motd.as_str()), shown);
+    }
+}
+
+#[test]
+fn a_message_of_the_day_that_is_too_long_or_cannot_be_read_is_said_before_anything_is_made() {
+    let dir = tempfile::tempdir().unwrap();
+    let (long, data) = (dir.path().join("long"), dir.path().join("data"));
+    fs::create_dir(&data).unwrap();
+    fs::write(&long, "ö".repeat(512) + "x").unwrap();
+    let missing = dir.path().join("missing");
+    for (arguments, why) in [
+        (["--motd", &"x".repeat(1025)], "more than 1024 bytes"),
+        (["--motd-file", long.to_str().unwrap()], "more than 1024 bytes"),
+        (["--motd-file", missing.to_str().unwrap()], "missing"),
+    ] {
+        let common = ["--listen", "127.0.0.1:0", "--data-dir", data.to_str().unwrap()];
+        let ended = run(&[&common[..], &arguments[..]].concat());
+        let said = String::from_utf8(ended.stderr).unwrap();
+        assert_eq!(ended.status.code(), Some(1));
+        assert!(said.contains("the message of the day") && said.contains(why), "{said}");
+        assert!(!data.join("database.enc").exists());
+    }
+    assert_eq!(run(&["--motd", "a", "--motd-file", "b"]).status.code(), Some(1));
+}
+
+#[test]
+fn its_realm_stays_when_its_certificate_changes() {
+    let dir = tempfile::tempdir().unwrap();
+    let server = Server::start(dir.path());
+    let (realm, fingerprint) = (server.realm.clone(), server.fingerprint.clone());
+    assert!(realm.starts_with("ed25519:") && realm.len() == "ed25519:".len() + 44, "{realm}");
+    assert_eq!(server.stop(), 0);
+    fs::remove_dir_all(dir.path().join("certs")).unwrap();
+    let server = Server::start(dir.path());
+    assert_ne!(server.fingerprint, fingerprint);
+    assert_eq!(server.realm, realm);
+}
+
+#[test]
 fn its_certificate_stays_and_openssl_gives_the_same_fingerprint() {
     let dir = tempfile::tempdir().unwrap();
     let server = Server::start(dir.path());
@@ -130,10 +183,14 @@ fn signals_end_it_in_order() {
         let dir = tempfile::tempdir().unwrap();
         let mut server = Server::start(dir.path());
         let mut peer = server.user("alice");
+        let mut modern = ModernPeer::connect(server.address);
+        modern.hears_hello();
         let silent = std::net::TcpStream::connect(server.address).unwrap();
         server.signal(signal);
         assert_eq!(peer.hears(), "The server is shutting down.");
         assert_eq!(peer.hears_or_end(), None);
+        assert!(modern.hears().contains(r#""reason":"shutting_down""#));
+        assert_eq!(modern.hears_or_end(), None);
         assert_eq!(server.child.wait().unwrap().code(), Some(0), "{}", server.log());
         drop(silent);
         assert!(server.log().contains("ended"), "{}", server.log());

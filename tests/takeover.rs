@@ -55,9 +55,11 @@ fn every_account_and_room_is_served_at_once_and_in_order() {
         assert_eq!(fs::read(dir.path().join("database.enc.python")).unwrap(), original, "the backup is the original");
         server.wait_for_log("conversion finished");
         assert!(server.log().contains("database.enc.python"), "the log says where the backup is");
+        let realm = server.realm.clone();
         assert_eq!(server.stop(), 0);
         // And once more, from what the take-over wrote.
         let server = Server::start(dir.path());
+        assert_eq!(server.realm, realm);
         server.connect().asks("/login bob pw2", "Login successful. Welcome, bob!");
     }
 }

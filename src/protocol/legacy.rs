@@ -183,6 +183,7 @@ fn reply_text(reply: &Reply) -> String {
         }
         Reply::KeyRefused(why) => format!("Error: your public key was refused: {why}. Others cannot write to you."),
         Reply::ShuttingDown => "The server is shutting down.".into(),
+        Reply::ModernClientsOnly => "This server takes modern clients only.".into(),
         Reply::NotSaved => {
             "Error: the server could not save the change, so nothing was changed. Try again later.".into()
         }

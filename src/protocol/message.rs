@@ -111,4 +111,6 @@ pub enum Reply {
     /// The change could not be written to the disk and was not made.
     NotSaved,
     ShuttingDown,
+    /// The server takes no client of the legacy wire.
+    ModernClientsOnly,
 }

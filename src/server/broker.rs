@@ -2,28 +2,23 @@
 //! a hash.
 
 use std::collections::HashMap;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use tracing::{debug, info, warn};
 
 use crate::chat::{Effect, Hub, Input, Now, SessionId};
+use crate::protocol::modern::{self, ByeReason};
 use crate::protocol::{Reply, ServerMessage, legacy};
-use crate::server::link::Link;
+use crate::server::clock::unix_ms;
 use crate::server::mailbox::{Event, Order, Turn};
-use crate::server::sync::{Arc, Receiver, RecvTimeoutError, Sender, recv_until};
+use crate::server::peer::{Peer, Wire};
+use crate::server::sync::{Receiver, RecvTimeoutError, Sender, recv_until};
 
 /// Most events in one turn: what comes out of a turn goes to each recipient in one write.
 const TURN: usize = 256;
 
 /// How long sessions may take to end when the server ends.
 const FAREWELL: Duration = Duration::from_secs(5);
-
-struct Peer {
-    link: Arc<Link>,
-    turns: Sender<Turn>,
-    /// Whether something was queued in this turn.
-    touched: bool,
-}
 
 /// The broker's state.
 pub(super) struct Broker {
@@ -95,12 +90,14 @@ impl Broker {
 
     fn event(&mut self, event: Event) -> bool {
         match event {
-            Event::Connected(link, turns) => {
+            Event::Connected(link, turns, wire) => {
+                let address = link.peer.ip();
+                let mut peer = Peer::new(wire, link, turns);
                 if self.ending {
-                    link.close();
+                    peer.close();
                 }
-                let (session, address) = (link.session, link.peer.ip());
-                self.peers.insert(session, Peer { link, turns, touched: false });
+                let session = peer.session();
+                self.peers.insert(session, peer);
                 self.hub_handles(Input::Connected(session, address));
             }
             Event::Input(input) => self.input(input),
@@ -126,8 +123,8 @@ impl Broker {
             _ => None,
         };
         self.hub_handles(input);
-        if let Some(peer) = ended.and_then(|session| self.peers.remove(&session)) {
-            peer.link.close();
+        if let Some(mut peer) = ended.and_then(|session| self.peers.remove(&session)) {
+            peer.close();
         }
     }
 
@@ -167,8 +164,18 @@ impl Broker {
         for session in sessions {
             let Some(peer) = self.peers.get_mut(session) else { continue };
             let reader = self.hub.user_of(*session);
-            encoded.records_for(reader, &mut self.scratch, |record| peer.link.stream.queue(record));
-            if !std::mem::replace(&mut peer.touched, true) {
+            let mut first = false;
+            encoded.records_for(reader, &mut self.scratch, |record| first |= peer.queue_record(record));
+            if first {
+                self.touched.push(*session);
+            }
+        }
+    }
+
+    /// The same line to each of these sessions on the modern wire.
+    fn deliver_line(&mut self, sessions: &[SessionId], line: &[u8]) {
+        for session in sessions {
+            if self.peers.get_mut(session).is_some_and(|peer| peer.queue_line(line)) {
                 self.touched.push(*session);
             }
         }
@@ -178,16 +185,14 @@ impl Broker {
         for session in self.touched.drain(..) {
             // One that ended within the turn was flushed by its end.
             if let Some(peer) = self.peers.get_mut(&session) {
-                peer.touched = false;
-                peer.link.flush();
+                peer.flush();
             }
         }
     }
 
-    /// The connection's thread waits for exactly this, so there is room; if it has ended meanwhile, nobody does.
     fn give_turn(&self, session: SessionId, turn: Turn) {
         if let Some(peer) = self.peers.get(&session) {
-            let _ = peer.turns.try_send(turn);
+            peer.give_turn(turn);
         }
     }
 
@@ -202,19 +207,16 @@ impl Broker {
     fn end_sessions(&mut self) {
         self.ending = true;
         info!(sessions = self.peers.len(), "saying goodbye");
-        let sessions: Vec<_> = self.peers.keys().copied().collect();
-        self.deliver(&sessions, &ServerMessage::Reply(Reply::ShuttingDown));
+        let on =
+            |wire: Wire| self.peers.values().filter(|peer| peer.wire == wire).map(Peer::session).collect::<Vec<_>>();
+        let (legacy, modern) = (on(Wire::Legacy), on(Wire::Modern));
+        self.deliver(&legacy, &ServerMessage::Reply(Reply::ShuttingDown));
+        let mut bye = Vec::new();
+        modern::encode_event(&modern::Event::bye(ByeReason::ShuttingDown), &mut bye);
+        self.deliver_line(&modern, &bye);
         self.touched.clear();
-        for peer in self.peers.values() {
-            peer.link.close();
-        }
+        self.peers.values_mut().for_each(Peer::close);
     }
-}
-
-/// Milliseconds since 1970; a clock before that counts as 1970.
-fn unix_ms() -> u64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }
 
 /// What an operator wants to know; never a password or a text.

@@ -16,6 +16,8 @@ pub enum ServerError {
     Store(StoreError),
     /// The password of god cannot be had, in words.
     GodPassword(String),
+    /// The message of the day cannot be had or is too long, in words.
+    Motd(String),
     /// The address cannot be listened on.
     Listen(SocketAddr, io::Error),
     /// The operating system refuses something that the server cannot do without.
@@ -26,7 +28,7 @@ impl ServerError {
     /// 1 for usage or input, 2 for the unexpected, 3 for the network.
     pub fn exit_code(&self) -> u8 {
         match self {
-            Self::Certificate(_) | Self::Store(_) | Self::GodPassword(_) => 1,
+            Self::Certificate(_) | Self::Store(_) | Self::GodPassword(_) | Self::Motd(_) => 1,
             Self::System(..) => 2,
             Self::Listen(..) => 3,
         }
@@ -39,6 +41,7 @@ impl fmt::Display for ServerError {
             Self::Certificate(error) => error.fmt(f),
             Self::Store(error) => error.fmt(f),
             Self::GodPassword(why) => write!(f, "the password of god: {why}"),
+            Self::Motd(why) => write!(f, "the message of the day: {why}"),
             Self::Listen(address, error) if error.kind() == io::ErrorKind::AddrInUse => {
                 write!(f, "{address} is in use: is a server running already? Choose another with --listen")
             }

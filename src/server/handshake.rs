@@ -11,10 +11,8 @@ use socket2::{SockRef, TcpKeepalive};
 use tracing::{debug, warn};
 
 use crate::chat::SessionId;
-use crate::server::connection::Connection;
-use crate::server::hashing::Hasher;
+use crate::server::connection::{self, Services};
 use crate::server::link::{Link, STACK};
-use crate::server::mailbox::Event;
 use crate::server::seats::{Seat, Seats};
 use crate::server::sync::{
     Arc, AtomicBool, AtomicUsize, Builder, JoinHandle, Ordering, Presence, Receiver, Sender, unbounded,
@@ -39,8 +37,7 @@ const OUTBOX: usize = 4 * 1024 * 1024;
 #[derive(Clone)]
 pub(super) struct Reception {
     pub(super) tls: Arc<ServerConfig>,
-    pub(super) events: Sender<Event>,
-    pub(super) hasher: Arc<Hasher>,
+    pub(super) services: Services,
     pub(super) presence: Presence,
     pub(super) next_session: Arc<AtomicUsize>,
     pub(super) drains: Arc<Seats>,
@@ -252,9 +249,9 @@ impl Reception {
         let stream = Stream::new(socket, tls.into());
         let (presence, drains) = (self.presence.clone(), Arc::clone(&self.drains));
         let link = Arc::new(Link::new(session, peer, stream, OUTBOX, presence, drains));
-        let (events, hasher, presence) = (self.events.clone(), Arc::clone(&self.hasher), self.presence.clone());
+        let (services, presence) = (self.services.clone(), self.presence.clone());
         let serve = move || {
-            Connection::serve(link, events, hasher);
+            connection::serve(link, services);
             drop((seat, presence));
         };
         let thread = Builder::new().name(format!("session-{session}")).stack_size(STACK).spawn(serve);

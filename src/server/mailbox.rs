@@ -3,12 +3,13 @@
 use crate::chat::{Change, Input, SessionId, Work};
 use crate::protocol::KeyAnnouncement;
 use crate::server::link::Link;
+use crate::server::peer::Wire;
 use crate::server::sync::{Arc, Sender};
 
 /// What reaches the broker.
 pub(super) enum Event {
     /// A connection begins; turns go to its thread.
-    Connected(Arc<Link>, Sender<Turn>),
+    Connected(Arc<Link>, Sender<Turn>, Wire),
     /// Something for the hub.
     Input(Input),
     /// A connection waits until everything that it said before is done.

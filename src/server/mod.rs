@@ -12,15 +12,18 @@
 //! Waits form a DAG: connections, handshakes and the store wait for the broker, the broker for nobody.
 
 mod broker;
+mod clock;
 mod connection;
 mod conversion;
 mod error;
 mod handshake;
 mod hashing;
+mod host;
 mod link;
 mod listener;
 mod mailbox;
 mod options;
+mod peer;
 mod seats;
 mod setup;
 mod signals;
@@ -42,8 +45,10 @@ use crate::crypto::Fingerprint;
 use crate::tls;
 use crate::transcript::Realm;
 use broker::Broker;
+use connection::Services;
 use handshake::{Handshakes, Reception};
 use hashing::Hasher;
+use host::Host;
 use listener::Listener;
 use mailbox::Event;
 use seats::Seats;
@@ -71,6 +76,7 @@ pub fn run(options: &Options) -> Result<(), ServerError> {
     let identity = setup::identity(options)?;
     let fingerprint = Fingerprint::of(&identity.spki()?);
     let tls = tls::server_config(&identity)?;
+    let motd = setup::motd(options)?;
     let opened = setup::database(options)?;
     let socket = listener::bind(options.listen).map_err(|error| ServerError::Listen(options.listen, error))?;
     let address = socket.local_addr().map_err(|error| ServerError::Listen(options.listen, error))?;
@@ -81,10 +87,11 @@ pub fn run(options: &Options) -> Result<(), ServerError> {
     let (orders, for_storage) = unbounded(); // each session has one change under way at most
     let hasher = Arc::new(Hasher::new(cores));
     let (present, all_gone) = presence();
+    let host = Host::new(opened.realm_key, motd, !options.no_legacy);
+    let realm = host.realm();
     let reception = Reception {
         tls,
-        events: events.clone(),
-        hasher: Arc::clone(&hasher),
+        services: Services { events: events.clone(), hasher: Arc::clone(&hasher), host: Arc::new(host) },
         presence: present,
         next_session: Arc::new(AtomicUsize::new(1)),
         drains: Seats::new(connections / CONNECTIONS_PER_DRAIN),
@@ -98,7 +105,6 @@ pub fn run(options: &Options) -> Result<(), ServerError> {
 
     let weak = conversion::weak(&opened.directory);
     let storage = Storage::new(opened.store, opened.keys, events.clone(), !weak.is_empty());
-    let realm = opened.realm_key.verifying_key().realm();
     let broker = Broker::new(Hub::new(opened.directory, realm, rand::random()), orders);
     let stop_conversion = Arc::new(AtomicBool::new(false));
     let storage = spawn("store", move || storage.run(&for_storage))?;

@@ -31,6 +31,18 @@ pub struct Options {
     #[arg(long, env = "CHAT_GOD_PASSWORD_FILE", value_name = "FILE")]
     pub god_password_file: Option<PathBuf>,
 
+    /// Take no client that speaks the wire of the Python scripts alone
+    #[arg(long, env = "CHAT_NO_LEGACY")]
+    pub no_legacy: bool,
+
+    /// A line that modern clients show when they connect, of at most 1,024 bytes
+    #[arg(long, env = "CHAT_MOTD", value_name = "TEXT")]
+    pub motd: Option<String>,
+
+    /// The same from a file, which is read at the start
+    #[arg(long, env = "CHAT_MOTD_FILE", value_name = "FILE", conflicts_with = "motd")]
+    pub motd_file: Option<PathBuf>,
+
     /// What to log to stderr: error, warn, info, debug or trace
     #[arg(long, env = "CHAT_LOG", value_name = "LEVEL", default_value = "info")]
     pub log: tracing::level_filters::LevelFilter,

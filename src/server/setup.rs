@@ -1,18 +1,18 @@
 //! What happens before the server listens: the certificate, god's password, the database, the limits of the machine.
 
-use std::fs;
-use std::io::{self, BufRead, IsTerminal, Write};
+use std::fs::{self, File};
+use std::io::{self, BufRead, IsTerminal, Read, Write};
 use std::path::Path;
 
 use tracing::{info, warn};
 
 use crate::chat::Verifier;
 use crate::crypto::password::PasswordHash;
-use crate::names::Password;
+use crate::names::{Password, Text};
 use crate::protocol::legacy;
+use crate::server::clock::unix_seconds;
 use crate::server::error::ServerError;
 use crate::server::options::Options;
-use crate::server::storage::now;
 use crate::store::{self, Opened, Origin, Store};
 use crate::tls::ServerIdentity;
 
@@ -24,6 +24,9 @@ const MAPPINGS_PER_CONNECTION: u64 = 5;
 
 /// Most connections, whatever the machine allows.
 const MOST_CONNECTIONS: u64 = 50_000;
+
+/// Longest message of the day, in bytes.
+const MOST_MOTD: usize = 1024;
 
 /// The named certificate; else one in the data folder; else a new one.
 pub(super) fn identity(options: &Options) -> Result<ServerIdentity, ServerError> {
@@ -49,9 +52,9 @@ pub(super) fn database(options: &Options) -> Result<Opened, ServerError> {
     if !store::exists(dir)? {
         let password = god_password(options.god_password_file.as_deref())?;
         let god = Verifier::new(PasswordHash::new(&password).to_string());
-        return Ok(Store::create(dir, god, now())?);
+        return Ok(Store::create(dir, god, unix_seconds())?);
     }
-    let opened = Store::open(dir, now())?;
+    let opened = Store::open(dir, unix_seconds())?;
     if opened.keys.damaged_lines() > 0 {
         warn!(
             lines = opened.keys.damaged_lines(),
@@ -71,6 +74,26 @@ fn announce_take_over(backup: &Path) {
          To go back: stop this server, move {backup} to database.enc, delete database.journal, start the Python server \
          (what was registered since is lost). Once you are sure to stay, delete {backup}"
     );
+}
+
+/// The message of the day, if there is one.
+pub(super) fn motd(options: &Options) -> Result<Option<Text>, ServerError> {
+    let text = match (&options.motd, &options.motd_file) {
+        (Some(text), _) => text.clone(),
+        (None, Some(file)) => {
+            let mut text = Vec::new();
+            // One byte more than may be is enough to see that it is too long.
+            let read = File::open(file).and_then(|file| file.take(MOST_MOTD as u64 + 1).read_to_end(&mut text));
+            read.map_err(|error| ServerError::Motd(format!("{}: {error}", file.display())))?;
+            String::from_utf8_lossy(&text).into_owned()
+        }
+        (None, None) => return Ok(None),
+    };
+    if text.len() > MOST_MOTD {
+        return Err(ServerError::Motd(format!("it has more than {MOST_MOTD} bytes")));
+    }
+    let text = Text::sanitize(text.trim());
+    Ok((!text.as_str().is_empty()).then_some(text))
 }
 
 /// From the file; else hidden and twice on a terminal; else one line of standard input.

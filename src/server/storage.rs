@@ -1,11 +1,12 @@
 //! The thread that owns the disk: commits changes in groups and folds the journal.
 
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use tracing::{error, info, warn};
 
 use crate::chat::{Change, Input, SessionId};
 use crate::protocol::KeyAnnouncement;
+use crate::server::clock::unix_seconds;
 use crate::server::mailbox::{Event, Order};
 use crate::server::sync::{Receiver, RecvTimeoutError, Sender};
 use crate::store::{KeyFile, Store};
@@ -85,7 +86,7 @@ impl Storage {
             return;
         }
         let changes: Vec<_> = group.iter().map(|(_, change)| change.clone()).collect();
-        let result = self.store.commit(&changes, now());
+        let result = self.store.commit(&changes, unix_seconds());
         if let Err(error) = &result {
             error!(%error, changes = changes.len(), "changes could not be saved, and were not made");
             self.conversion_failed |= group.iter().any(|(session, _)| session.is_none());
@@ -107,7 +108,7 @@ impl Storage {
     /// Whether it worked.
     fn fold(&mut self) -> bool {
         let begun = Instant::now();
-        let folded = self.store.fold(now());
+        let folded = self.store.fold(unix_seconds());
         if let Err(error) = &folded {
             warn!(%error, "the journal could not be folded into the database; nothing is lost");
         }
@@ -135,9 +136,4 @@ impl Storage {
             Err(error) => warn!(%error, user = %key.user, "a key could not be kept"),
         }
     }
-}
-
-/// Seconds since 1970; a clock before that counts as 1970.
-pub(super) fn now() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
 }

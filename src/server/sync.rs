@@ -71,3 +71,28 @@ impl Drop for Permit<'_> {
         self.0.freed.notify_one();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+
+    #[test]
+    fn a_message_that_is_there_comes_before_a_moment_that_has_passed() {
+        let (sender, receiver) = bounded(1);
+        let past = Instant::now();
+        sender.send("late").unwrap();
+        assert_eq!(recv_until(&receiver, Some(past)), Ok("late"));
+        assert_eq!(recv_until(&receiver, Some(past)), Err(RecvTimeoutError::Timeout));
+        assert_eq!(recv_until(&receiver, Some(past + Duration::from_millis(1))), Err(RecvTimeoutError::Timeout));
+    }
+
+    #[test]
+    fn without_a_moment_nothing_but_a_message_wakes() {
+        let (sender, receiver) = bounded(0);
+        let waiting = std::thread::spawn(move || (recv_until(&receiver, None), recv_until(&receiver, None)));
+        sender.send("message").unwrap();
+        drop(sender);
+        assert_eq!(waiting.join().unwrap(), (Ok("message"), Err(RecvTimeoutError::Disconnected)));
+    }
+}

@@ -3,7 +3,7 @@
 //! | file | content |
 //! |---|---|
 //! | `db_key.bin` | the Fernet key of everything else, 44 characters |
-//! | `database.enc` | the snapshot: one Fernet token over JSON |
+//! | `database.enc` | the snapshot, the realm's key included: one Fernet token over JSON |
 //! | `database.journal` | a token for each change since, in groups; see [`Store::commit`] |
 //! | `database.lock` | locked while a server runs |
 //! | `database.enc.python` | a Python server's database as it was before it was taken over |

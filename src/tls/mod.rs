@@ -4,7 +4,7 @@ mod certificate;
 mod config;
 mod stream;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 mod verify;
 
 pub use certificate::{CertificateError, ServerIdentity};

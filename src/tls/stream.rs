@@ -7,6 +7,7 @@
 use std::io::{self, BufRead, Read, Write};
 use std::net::{Shutdown, TcpStream};
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use rustls::{Connection, ProtocolVersion};
 
@@ -237,6 +238,25 @@ impl Stream {
                 (&self.socket).write_all(part)?;
                 let mut state = self.state();
                 state.in_flight = state.in_flight.saturating_sub(part.len());
+            }
+        }
+    }
+
+    /// Ends our side of the connection and waits, at most so long, for the peer to end its own. A socket that is closed with
+    /// bytes unread takes back what was sent last: here it was read first.
+    pub fn see_off(&self, patience: Duration) {
+        let until = Instant::now() + patience;
+        let _ = self.socket.shutdown(Shutdown::Write); // it may be gone already
+        let mut unread = [0; 4096];
+        loop {
+            let left = until.saturating_duration_since(Instant::now());
+            if left.is_zero() || self.socket.set_read_timeout(Some(left)).is_err() {
+                return;
+            }
+            match (&self.socket).read(&mut unread) {
+                Ok(0) => return,
+                Err(error) if error.kind() != io::ErrorKind::Interrupted => return,
+                _ => {}
             }
         }
     }

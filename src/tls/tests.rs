@@ -9,14 +9,15 @@ use rustls::{AlertDescription, ClientConfig, ClientConnection, Error, RootCertSt
 
 use super::*;
 
-fn server() -> Arc<ServerConfig> {
+/// A server with a certificate of its own.
+pub(crate) fn server() -> Arc<ServerConfig> {
     let dir = tempfile::tempdir().unwrap();
     let identity = ServerIdentity::generate(&dir.path().join("crt"), &dir.path().join("key")).unwrap();
     server_config(&identity).unwrap()
 }
 
 /// A client that trusts anybody and offers these protocols.
-fn client(offers: &[&[u8]]) -> ClientConfig {
+pub(crate) fn client(offers: &[&[u8]]) -> ClientConfig {
     let roots = Roots { authorities: RootCertStore::empty(), exact: Vec::new() };
     let mut config = ClientConfig::clone(&client_config(roots, Box::new(|_| Ok(()))).unwrap());
     config.alpn_protocols = offers.iter().map(|name| name.to_vec()).collect();
@@ -24,7 +25,7 @@ fn client(offers: &[&[u8]]) -> ClientConfig {
 }
 
 /// The two ends after a handshake over a real socket.
-fn connect(server: &Arc<ServerConfig>, client: ClientConfig) -> (Stream, Result<Stream, Error>) {
+pub(crate) fn connect(server: &Arc<ServerConfig>, client: ClientConfig) -> (Stream, Result<Stream, Error>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
     let server = Arc::clone(server);

@@ -12,6 +12,7 @@
     reason = "each test uses its part; tests may fail loudly"
 )]
 
+pub mod modern;
 pub mod programs;
 #[cfg(unix)]
 pub mod terminal;

@@ -1,89 +1,104 @@
 //! The thread of one connection: reads, decodes, and does the slow work that the hub wants done for its session.
+//!
+//! What the two wires share is here; [`legacy`] and [`modern`] know what their records mean.
+
+mod legacy;
+mod modern;
 
 use std::io;
 
-use tracing::{debug, info};
+use tracing::info;
 
-use crate::chat::{Input, SessionId};
-use crate::crypto::PublicKey;
-use crate::protocol::{ClientMessage, KeyAnnouncement, MAX_MESSAGE, Reassembled, Reassembler, legacy};
+use self::legacy::Legacy;
+use self::modern::Modern;
+use crate::chat::Input;
 use crate::server::hashing::Hasher;
+use crate::server::host::Host;
 use crate::server::link::Link;
 use crate::server::mailbox::{Event, Turn};
+use crate::server::peer::Wire;
 use crate::server::sync::{Arc, Receiver, Sender, bounded};
-use crate::tls::Received;
+use crate::tls::{self, Received};
 
 /// Bytes taken from the socket at once: a full TLS record and its overhead.
 const READ: usize = 16 * 1024 + 512;
 
-/// From this size on, the connection waits until a message is passed on: many large ones in the broker's channel, which counts
-/// messages, would take memory without bound. In bytes.
-const LARGE: usize = 4 * 1024;
+/// What a connection needs of the server.
+#[derive(Clone)]
+pub(super) struct Services {
+    pub(super) events: Sender<Event>,
+    pub(super) hasher: Arc<Hasher>,
+    pub(super) host: Arc<Host>,
+}
 
-/// Longest message of somebody who is not logged in: keys and commands are short. In bytes.
-const MAX_GUEST_MESSAGE: usize = 64 * 1024;
-
-/// A connection whose handshake is finished.
-pub(super) struct Connection {
+/// A connection whose handshake is finished, as its wire uses it.
+struct Connection {
     link: Arc<Link>,
     events: Sender<Event>,
     turns: Receiver<Turn>,
     hasher: Arc<Hasher>,
-    reassembler: Reassembler,
-    /// The last key that was announced and what the check said: a client announces one key many times.
-    last_key: Option<(Arc<str>, CheckedKey)>,
 }
 
-/// A key in canonical PEM, or why it is refused.
-type CheckedKey = Result<Arc<str>, String>;
+/// Makes messages of what records hold, and passes them on.
+trait Inbound {
+    /// Takes the plaintext of one record.
+    fn take(&mut self, connection: &Connection, record: &[u8]) -> Result<(), BrokerGone>;
+}
 
 /// Tells the broker of the end, also when the thread panics: a member without a connection must not stay in its room.
-struct Farewell {
-    events: Sender<Event>,
-    session: SessionId,
-}
+struct Farewell<'a>(&'a Connection);
 
-impl Drop for Farewell {
+impl Drop for Farewell<'_> {
     fn drop(&mut self) {
-        let _ = self.events.send(Event::Input(Input::Disconnected(self.session))); // a broker that is gone needs no telling
+        let _ = self.0.tell(Input::Disconnected(self.0.link.session)); // a broker that is gone needs no telling
     }
 }
 
 /// The broker has gone: the server is ending.
 struct BrokerGone;
 
-impl Connection {
-    /// Serves a connection until it ends.
-    pub(super) fn serve(link: Arc<Link>, events: Sender<Event>, hasher: Arc<Hasher>) {
-        let session = link.session;
-        // One command is under way at a time, and it waits for one turn at a time.
-        let (turn_sender, turns) = bounded(1);
-        if events.send(Event::Connected(Arc::clone(&link), turn_sender)).is_err() {
-            return;
-        }
-        info!(%session, peer = %link.peer, "connected");
-        let mut connection =
-            Self { link, events, turns, hasher, reassembler: Reassembler::new(MAX_GUEST_MESSAGE), last_key: None };
-        let _farewell = Farewell { events: connection.events.clone(), session };
-        match connection.read_all() {
-            Ok(()) => info!(%session, "disconnected"),
-            Err(error) => info!(%session, %error, "connection lost"),
-        }
+/// Serves a connection until it ends; the handshake has decided which wire it speaks.
+pub(super) fn serve(link: Arc<Link>, services: Services) {
+    let host = Arc::clone(&services.host);
+    match link.stream.alpn().as_deref() {
+        Some(tls::MODERN) => match modern::greet(&link, &host) {
+            Ok(()) => run(link, services, Wire::Modern, &mut Modern::new()),
+            Err(error) => {
+                info!(session = %link.session, peer = %link.peer, %error, "turned away: the realm cannot be proved to it");
+                link.close();
+            }
+        },
+        _ if host.takes_legacy() => run(link, services, Wire::Legacy, &mut Legacy::new()),
+        _ => legacy::turn_away(&link),
     }
+}
 
-    fn read_all(&mut self) -> io::Result<()> {
+fn run(link: Arc<Link>, services: Services, wire: Wire, inbound: &mut impl Inbound) {
+    let Services { events, hasher, .. } = services;
+    // One command is under way at a time, and it waits for one turn at a time.
+    let (turn_sender, turns) = bounded(1);
+    if events.send(Event::Connected(Arc::clone(&link), turn_sender, wire)).is_err() {
+        return;
+    }
+    let session = link.session;
+    info!(%session, peer = %link.peer, ?wire, "connected");
+    let connection = Connection { link, events, turns, hasher };
+    let _farewell = Farewell(&connection);
+    match connection.read_all(inbound) {
+        Ok(()) => info!(%session, "disconnected"),
+        Err(error) => info!(%session, %error, "connection lost"),
+    }
+}
+
+impl Connection {
+    fn read_all(&self, inbound: &mut impl Inbound) -> io::Result<()> {
         let mut records = Vec::new();
         // What came with the client's Finished is here already: a read would wait for more.
         let mut received = self.link.stream.take_buffered(&mut records);
         let mut buffer = vec![0; READ];
         loop {
             for record in records.drain(..) {
-                let (message, len) = match self.reassembler.push(&record) {
-                    None => continue,
-                    Some(Reassembled::TooLong) => (ClientMessage::TooLong, 0),
-                    Some(Reassembled::Message(message)) => (legacy::decode_client(&message), message.len()),
-                };
-                if self.pass_on(message, len).is_err() {
+                if inbound.take(self, &record).is_err() {
                     return Ok(());
                 }
             }
@@ -96,30 +111,12 @@ impl Connection {
         }
     }
 
-    /// A command is waited for, so that what follows it (a key right behind a `/login`) finds it done; so is what would cost
-    /// much if many of it were on their way.
-    fn pass_on(&mut self, message: ClientMessage, len: usize) -> Result<(), BrokerGone> {
-        let session = self.link.session;
-        let is_command = matches!(message, ClientMessage::Command(_));
-        let is_costly = len >= LARGE || matches!(message, ClientMessage::Key(_));
-        let input = match message {
-            ClientMessage::Key(announced) => self.check_key(announced),
-            message => Input::Message(session, message),
-        };
-        self.tell(input)?;
-        if is_costly && !is_command {
-            self.events.send(Event::Wait(session)).map_err(|_| BrokerGone)?;
-        }
-        if is_command || is_costly { self.work_until_ready() } else { Ok(()) }
-    }
-
-    fn work_until_ready(&mut self) -> Result<(), BrokerGone> {
+    /// Does what the broker wants done until it says that everything said before is done; whether the session is logged in
+    /// then.
+    fn work_until_ready(&self) -> Result<bool, BrokerGone> {
         loop {
             match self.turns.recv().map_err(|_| BrokerGone)? {
-                Turn::Ready { logged_in } => {
-                    self.reassembler.set_limit(if logged_in { MAX_MESSAGE } else { MAX_GUEST_MESSAGE });
-                    return Ok(());
-                }
+                Turn::Ready { logged_in } => return Ok(logged_in),
                 Turn::Work(work) => {
                     let done = self.hasher.perform(work);
                     self.tell(Input::Worked(self.link.session, done))?;
@@ -130,21 +127,5 @@ impl Connection {
 
     fn tell(&self, input: Input) -> Result<(), BrokerGone> {
         self.events.send(Event::Input(input)).map_err(|_| BrokerGone)
-    }
-
-    fn check_key(&mut self, announced: KeyAnnouncement) -> Input {
-        let KeyAnnouncement { user, pem } = announced;
-        let known = self.last_key.as_ref().filter(|(last, _)| *last == pem).map(|(_, key)| key.clone());
-        let key = known.unwrap_or_else(|| match PublicKey::from_pem(&pem) {
-            Ok(key) => Ok(Arc::clone(key.pem())),
-            Err(why) => {
-                debug!(session = %self.link.session, %why, "key refused");
-                Err(why.to_string())
-            }
-        });
-        if pem.len() < READ {
-            self.last_key = Some((pem, key.clone()));
-        }
-        Input::Key { session: self.link.session, user, key }
     }
 }

@@ -1,0 +1,102 @@
+//! A connection on the legacy wire: a record is a message, or a part of a long one.
+
+use std::time::Duration;
+
+use tracing::{debug, info};
+
+use super::{BrokerGone, Connection, Inbound, READ};
+use crate::chat::Input;
+use crate::crypto::PublicKey;
+use crate::protocol::{
+    ClientMessage, KeyAnnouncement, MAX_MESSAGE, Reassembled, Reassembler, Reply, ServerMessage, legacy,
+};
+use crate::server::link::Link;
+use crate::server::mailbox::Event;
+use crate::server::sync::Arc;
+
+/// From this size on, the connection waits until a message is passed on: many large ones in the broker's channel, which counts
+/// messages, would take memory without bound. In bytes.
+const LARGE: usize = 4 * 1024;
+
+/// Longest message of somebody who is not logged in: keys and commands are short. In bytes.
+const MAX_GUEST_MESSAGE: usize = 64 * 1024;
+
+/// How long somebody who is turned away may take to read why.
+const PARTING: Duration = Duration::from_secs(5);
+
+/// A key in canonical PEM, or why it is refused.
+type CheckedKey = Result<Arc<str>, String>;
+
+/// What a peer has said so far.
+pub(super) struct Legacy {
+    reassembler: Reassembler,
+    /// The last key that was announced and what the check said: a client announces one key many times.
+    last_key: Option<(Arc<str>, CheckedKey)>,
+}
+
+/// Says, on its own wire, that only modern clients are served.
+pub(super) fn turn_away(link: &Arc<Link>) {
+    info!(session = %link.session, peer = %link.peer, "turned away: a client of the legacy wire");
+    let sorry = legacy::encode_server(&ServerMessage::Reply(Reply::ModernClientsOnly));
+    sorry.records_for(None, &mut Vec::new(), |record| link.stream.queue(record));
+    link.stream.queue_close();
+    link.flush();
+    link.stream.see_off(PARTING);
+}
+
+impl Inbound for Legacy {
+    fn take(&mut self, connection: &Connection, record: &[u8]) -> Result<(), BrokerGone> {
+        match self.reassembler.push(record) {
+            None => Ok(()),
+            Some(Reassembled::TooLong) => self.pass_on(connection, ClientMessage::TooLong, 0),
+            Some(Reassembled::Message(message)) => {
+                self.pass_on(connection, legacy::decode_client(&message), message.len())
+            }
+        }
+    }
+}
+
+impl Legacy {
+    pub(super) fn new() -> Self {
+        Self { reassembler: Reassembler::new(MAX_GUEST_MESSAGE), last_key: None }
+    }
+
+    /// A command is waited for, so that what follows it (a key right behind a `/login`) finds it done; so is what would cost
+    /// much if many of it were on their way.
+    fn pass_on(&mut self, connection: &Connection, message: ClientMessage, len: usize) -> Result<(), BrokerGone> {
+        let session = connection.link.session;
+        let is_command = matches!(message, ClientMessage::Command(_));
+        let is_costly = len >= LARGE || matches!(message, ClientMessage::Key(_));
+        let input = match message {
+            ClientMessage::Key(announced) => {
+                let KeyAnnouncement { user, pem } = announced;
+                Input::Key { session, user, key: self.check_key(connection, pem) }
+            }
+            message => Input::Message(session, message),
+        };
+        connection.tell(input)?;
+        if is_costly && !is_command {
+            connection.events.send(Event::Wait(session)).map_err(|_| BrokerGone)?;
+        }
+        if is_command || is_costly {
+            let logged_in = connection.work_until_ready()?;
+            self.reassembler.set_limit(if logged_in { MAX_MESSAGE } else { MAX_GUEST_MESSAGE });
+        }
+        Ok(())
+    }
+
+    fn check_key(&mut self, connection: &Connection, pem: Arc<str>) -> CheckedKey {
+        let known = self.last_key.as_ref().filter(|(last, _)| *last == pem).map(|(_, key)| key.clone());
+        let key = known.unwrap_or_else(|| match PublicKey::from_pem(&pem) {
+            Ok(key) => Ok(Arc::clone(key.pem())),
+            Err(why) => {
+                debug!(session = %connection.link.session, %why, "key refused");
+                Err(why.to_string())
+            }
+        });
+        if pem.len() < READ {
+            self.last_key = Some((pem, key.clone()));
+        }
+        key
+    }
+}

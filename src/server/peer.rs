@@ -1,0 +1,131 @@
+//! A connection as the broker writes to it, on either wire.
+
+use crate::chat::SessionId;
+use crate::protocol::RECORD_LIMIT;
+use crate::server::link::Link;
+use crate::server::mailbox::Turn;
+use crate::server::sync::{Arc, Sender};
+
+/// What a connection speaks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Wire {
+    /// What the Python scripts speak: a record is a message.
+    Legacy,
+    /// `secure-chat/1`: a line is a message.
+    Modern,
+}
+
+/// One connection.
+pub(super) struct Peer {
+    pub(super) wire: Wire,
+    link: Arc<Link>,
+    turns: Sender<Turn>,
+    /// Lines that are still to be encrypted: those of one turn share their records.
+    lines: Vec<u8>,
+    /// Whether something was queued since the last flush.
+    touched: bool,
+}
+
+impl Peer {
+    pub(super) fn new(wire: Wire, link: Arc<Link>, turns: Sender<Turn>) -> Self {
+        Self { wire, link, turns, lines: Vec::new(), touched: false }
+    }
+
+    pub(super) fn session(&self) -> SessionId {
+        self.link.session
+    }
+
+    /// Queues a message as a record of its own. Whether it is the first since the last flush.
+    pub(super) fn queue_record(&mut self, record: &[u8]) -> bool {
+        self.link.stream.queue(record);
+        !std::mem::replace(&mut self.touched, true)
+    }
+
+    /// Queues a line, its end included. Whether it is the first since the last flush.
+    pub(super) fn queue_line(&mut self, line: &[u8]) -> bool {
+        self.lines.extend_from_slice(line);
+        if self.lines.len() >= RECORD_LIMIT {
+            self.seal();
+        }
+        !std::mem::replace(&mut self.touched, true)
+    }
+
+    /// Encrypts the lines that were gathered. An idle peer keeps no room for them.
+    fn seal(&mut self) {
+        let lines = std::mem::take(&mut self.lines);
+        if !lines.is_empty() {
+            self.link.stream.queue(&lines);
+        }
+    }
+
+    /// Sends what is queued, as far as the socket takes it.
+    pub(super) fn flush(&mut self) {
+        self.seal();
+        self.touched = false;
+        self.link.flush();
+    }
+
+    /// Ends the connection when everything queued is sent.
+    pub(super) fn close(&mut self) {
+        self.seal();
+        self.link.close();
+    }
+
+    /// The connection's thread waits for exactly this, so there is room; if it has ended meanwhile, nobody does.
+    pub(super) fn give_turn(&self, turn: Turn) {
+        let _ = self.turns.try_send(turn);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::server::seats::Seats;
+    use crate::server::sync::{bounded, presence};
+    use crate::tls::tests::{client, connect, server};
+    use crate::tls::{MODERN, Received, Stream};
+
+    /// A peer on this wire, and its other end.
+    fn peer(wire: Wire) -> (Peer, Stream) {
+        let (at_server, at_client) = connect(&server(), client(&[MODERN]));
+        let address = "127.0.0.1:1".parse().unwrap();
+        let link = Link::new(SessionId(1), address, at_server, 1 << 20, presence().0, Seats::new(1));
+        (Peer::new(wire, Arc::new(link), bounded(1).0), at_client.unwrap())
+    }
+
+    /// All records that come until the end.
+    fn records(stream: &Stream) -> Vec<Vec<u8>> {
+        let (mut records, mut buffer) = (Vec::new(), vec![0; 20_000]);
+        while stream.read(&mut buffer, &mut records).unwrap() == Received::Open {}
+        records
+    }
+
+    #[test]
+    fn the_lines_of_a_turn_share_their_records_and_legacy_messages_have_one_each() {
+        let (mut modern, other_end) = peer(Wire::Modern);
+        assert!(modern.queue_line(b"one\n"));
+        assert!(!modern.queue_line(b"two\n"));
+        modern.flush();
+        assert!(modern.queue_line(b"three\n"));
+        modern.close();
+        assert_eq!(records(&other_end), [b"one\ntwo\n".to_vec(), b"three\n".to_vec()]);
+
+        let (mut legacy, other_end) = peer(Wire::Legacy);
+        assert!(legacy.queue_record(b"one"));
+        assert!(!legacy.queue_record(b"two"));
+        legacy.close();
+        assert_eq!(records(&other_end), [b"one", b"two"]);
+    }
+
+    #[test]
+    fn many_lines_fill_their_records() {
+        let (mut modern, other_end) = peer(Wire::Modern);
+        let line = [&[b'x'; 99][..], b"\n"].concat();
+        (0..1000).for_each(|_| _ = modern.queue_line(&line));
+        assert!(modern.lines.len() < RECORD_LIMIT);
+        modern.close();
+        let records = records(&other_end);
+        assert_eq!(records.concat(), line.repeat(1000));
+        assert!(records.len() <= 2 * 100_000 / RECORD_LIMIT + 1, "{}", records.len());
+    }
+}
