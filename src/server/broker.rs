@@ -54,8 +54,9 @@ impl Broker {
     /// Handles events until [`Event::Shutdown`]; then ends the sessions, and returns when they and the disk are done.
     pub(super) fn run(mut self, events: &Receiver<Event>) {
         loop {
-            // A hub that waits for no moment is woken by events alone.
-            let ended = match recv_until(events, self.hub.deadline().map(|deadline| self.begun + deadline)) {
+            // A hub that waits for no moment, or for one beyond all time, is woken by events alone.
+            let deadline = self.hub.deadline().and_then(|deadline| self.begun.checked_add(deadline));
+            let ended = match recv_until(events, deadline) {
                 Ok(event) => self.turn(Some(event), events),
                 Err(RecvTimeoutError::Timeout) => self.turn(None, events),
                 Err(RecvTimeoutError::Disconnected) => true,
