@@ -23,7 +23,7 @@ const MAY_IMPORT: [(&str, &[&str]); 10] = [
 const SHARED: [&str; 2] = ["names", "transcript"];
 
 /// Files and folders in which there is no socket, file, thread, channel, clock or rustls.
-const PURE: [&str; 13] = [
+const PURE: [&str; 17] = [
     "names.rs",
     "transcript",
     "protocol",
@@ -33,10 +33,14 @@ const PURE: [&str; 13] = [
     "client/machine",
     "client/requests.rs",
     "client/trust.rs",
+    "client/trust",
     "client/typed.rs",
     "client/keyring.rs",
     "client/packages.rs",
+    "client/key_name.rs",
     "client/known_keys.rs",
+    "client/known_keys",
+    "client/wire.rs",
 ];
 
 const IMPURE: [&str; 13] = [

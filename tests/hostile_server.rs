@@ -6,16 +6,17 @@
 mod common;
 
 use std::fs;
-use std::io::Read;
+use std::io::{ErrorKind, Read};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
+use std::sync::Arc;
 use std::thread::JoinHandle;
 
 use common::programs::Program;
 use common::{Friend, Server};
-use rustls::ServerConnection;
-use secure_chat::crypto::{PrivateKey, PublicKey, envelope};
+use rustls::{ServerConfig, ServerConnection};
+use secure_chat::crypto::{Fingerprint, PrivateKey, PublicKey, envelope};
 use secure_chat::names::RoomName;
 use secure_chat::protocol::Package;
 use secure_chat::tls::{Received, ServerIdentity, Stream, server_config};
@@ -41,6 +42,7 @@ fn text(bytes: &[u8]) -> String {
 /// A server that takes one connection and does what `act` says.
 struct Fake {
     address: SocketAddr,
+    fingerprint: Fingerprint,
     thread: JoinHandle<()>,
 }
 
@@ -49,7 +51,10 @@ impl Fake {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
         let identity = ServerIdentity::generate(&dir.join("fake.crt"), &dir.join("fake.key")).unwrap();
-        let config = server_config(&identity).unwrap();
+        let fingerprint = Fingerprint::of(&identity.spki().unwrap());
+        let mut config = ServerConfig::clone(&server_config(&identity).unwrap());
+        config.alpn_protocols = Vec::new(); // as a server that knows the old wire alone
+        let config = Arc::new(config);
         let thread = std::thread::spawn(move || {
             let (mut socket, _) = listener.accept().unwrap();
             let mut tls = ServerConnection::new(config).unwrap();
@@ -59,7 +64,7 @@ impl Fake {
             socket.set_read_timeout(Some(common::PATIENCE)).unwrap();
             act(FakePeer { stream: Stream::new(socket, tls.into()), heard: Vec::new() });
         });
-        Self { address, thread }
+        Self { address, fingerprint, thread }
     }
 }
 
@@ -82,8 +87,10 @@ impl FakePeer {
         }
         let mut buffer = [0; 20_000];
         while self.heard.is_empty() {
-            if self.stream.read(&mut buffer, &mut self.heard).unwrap() == Received::Closed && self.heard.is_empty() {
-                return None;
+            match self.stream.read(&mut buffer, &mut self.heard) {
+                Ok(Received::Closed) if self.heard.is_empty() => return None,
+                Err(error) if error.kind() == ErrorKind::ConnectionReset => return None, // it left something unread
+                received => drop(received.unwrap()),
             }
         }
         Some(text(&self.heard.remove(0)))
@@ -192,6 +199,50 @@ fn a_changed_key_of_the_server_is_refused_before_any_password_is_sent() {
     let accepted = run(&address, &home, &["--accept-server-key", &fake.fingerprint], "");
     assert_eq!(accepted.status.code(), Some(0), "{accepted:?}");
     assert_eq!(run(&address, &home, &[], "").status.code(), Some(0));
+}
+
+/// A realm as people write it.
+const REALM: &str = "ed25519:BwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwc=";
+
+#[test]
+fn a_server_that_spoke_the_modern_wire_and_offers_the_old_one_gets_nothing_without_the_persons_word() {
+    let lines = "/login alice secret\n";
+    // What `known_keys` holds of the certificate, the options, and whether the server hears the line.
+    for (certificate, options, exit, hears) in [
+        ("this", &[][..], 4, false),
+        ("this", &["--allow-legacy"], 0, true),
+        ("another", &["--allow-legacy"], 4, false), // without a realm, the certificate is all there is
+        ("none", &["--accept-realm", REALM], 4, false),
+        ("none", &[], 0, true),
+    ] {
+        let dir = tempfile::tempdir().unwrap();
+        let home = dir.path().join("id");
+        let fake = Fake::start(dir.path(), move |mut client| {
+            assert_eq!(client.hears(), hears.then(|| "CMD::/login alice secret".to_owned()));
+            if hears {
+                client.says("Login failed: incorrect username or password.");
+                while client.hears().is_some() {}
+            }
+            client.closes();
+        });
+        let (own, address) = (fake.fingerprint, fake.address.to_string());
+        let key = if certificate == "this" { own } else { Fingerprint::of(b"another") };
+        if certificate != "none" {
+            fs::create_dir(&home).unwrap();
+            let header = "# secure-chat known keys, version 2";
+            fs::write(home.join("known_keys"), format!("{header}\nserver {address} pinned {key} modern {REALM}\n"))
+                .unwrap();
+        }
+        let ended = run(&address, &home, options, lines);
+        let words = text(&ended.stderr);
+        assert_eq!(ended.status.code(), Some(exit), "{certificate} {options:?}: {words}");
+        fake.thread.join().unwrap();
+        if certificate != "none" {
+            let known = fs::read_to_string(home.join("known_keys")).unwrap();
+            assert!(known.contains(&format!(" pinned {key} modern {REALM}")), "it is known as before: {known}");
+        }
+        assert_eq!(words.contains("\n*   --allow-legacy"), certificate == "this" && exit == 4, "{words}");
+    }
 }
 
 #[test]

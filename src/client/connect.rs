@@ -14,10 +14,12 @@ use socket2::{SockRef, TcpKeepalive};
 use crate::client::failure::Failure;
 use crate::client::known_keys::Server;
 use crate::client::options::Address;
-use crate::client::trust::{self, Case, Verdict};
+use crate::client::trust::{self, Case, Choice, Met, Verdict};
+use crate::client::wire::{Dialect, Wire};
 use crate::crypto::Fingerprint;
 use crate::names::Text;
-use crate::tls::{Evidence, Roots, Stream, client_config};
+use crate::tls::{Evidence, Offer, Roots, Stream, client_config};
+use crate::transcript::Realm;
 
 /// How long each of connecting and of the TLS handshake may take.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -29,27 +31,32 @@ const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
 const KEEP_ALIVE: Duration = Duration::from_secs(60);
 
 /// What decides about trust, besides what the server shows.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Copy, Default)]
 pub struct Expectation {
     /// What `known_keys` holds.
     pub known: Option<Server>,
     /// The key named with `--accept-server-key`.
-    pub accepted: Option<Fingerprint>,
+    pub accepted_key: Option<Fingerprint>,
+    /// The realm named with `--accept-realm`.
+    pub accepted_realm: Option<Realm>,
+    /// Whether `--allow-legacy` was said.
+    pub allow_legacy: bool,
 }
 
-/// A connection to a server that is trusted.
+/// A connection to a server that may be spoken to: on the legacy wire at once, on the modern one once
+/// [`trust::judge_hello`] has found its realm to be the right one.
 pub struct Connected {
     /// The connection.
     pub stream: Stream,
+    /// The wire that the server chose.
+    pub wire: Wire,
     /// The fingerprint of the server's key.
     pub key: Fingerprint,
-    /// What is to be remembered about it.
-    pub record: Option<Server>,
-    /// Why it is trusted, in a sentence.
-    pub why: String,
+    /// What its certificate was worth: to be remembered before anything is sent, on the modern wire with the realm.
+    pub met: Met,
 }
 
-/// Connects, and lets `expectation` decide within the handshake, before anything is said.
+/// Connects, offers the modern wire, and lets `expectation` decide within the handshake and after it, before anything is said.
 ///
 /// # Errors
 /// [`Failure`] says what went wrong on the way, and what to do.
@@ -57,36 +64,64 @@ pub fn connect(address: &Address, roots: Roots, expectation: Expectation) -> Res
     let name = ServerName::try_from(address.host.clone())
         .map_err(|_| Failure::usage(format!("{} is not the name of a host.", address.host)))?;
     let socket = reach(address)?;
-    let decision: Arc<Mutex<Option<(Fingerprint, Verdict)>>> = Arc::default();
+    let decision: Arc<Mutex<Option<Verdict>>> = Arc::default();
     let judge = {
         let (decision, address) = (Arc::clone(&decision), address.to_string());
         Box::new(move |evidence: &Evidence| {
-            let (shown, verdict) = decide(&address, &expectation, evidence);
+            let verdict = decide(&address, &expectation, evidence);
             let refused = if let Verdict::Untrusted(why) = &verdict { Err(why.clone()) } else { Ok(()) };
-            *decision.lock().unwrap_or_else(PoisonError::into_inner) = Some((shown, verdict));
+            *decision.lock().unwrap_or_else(PoisonError::into_inner) = Some(verdict);
             refused
         })
     };
-    let config = client_config(roots, judge).map_err(Failure::unexpected)?;
+    let config = client_config(roots, judge, Offer::Modern).map_err(Failure::unexpected)?;
     let mut tls = ClientConnection::new(config, name).map_err(Failure::unexpected)?;
     let shaken = shake_hands(address, &socket, &mut tls);
     let decision = decision.lock().unwrap_or_else(PoisonError::into_inner).take();
     match (shaken, decision) {
-        (_, Some((_, Verdict::Untrusted(why)))) => Err(Failure::untrusted(why)),
+        (_, Some(Verdict::Untrusted(why))) => Err(Failure::untrusted(why)),
         (Err(failure), _) => Err(failure),
-        (Ok(()), Some((key, Verdict::Trusted { record, why }))) => {
+        (Ok(()), Some(verdict)) => {
             prepare(&socket).map_err(Failure::network)?;
-            Ok(Connected { stream: Stream::new(socket, tls.into()), key, record, why })
+            choose(address, Stream::new(socket, tls.into()), &expectation, verdict)
         }
         (Ok(()), None) => Err(Failure::unexpected("The server's key was not looked at.")),
     }
 }
 
-fn decide(address: &str, expectation: &Expectation, evidence: &Evidence) -> (Fingerprint, Verdict) {
+fn decide(address: &str, expectation: &Expectation, evidence: &Evidence) -> Verdict {
     let shown = Fingerprint::of(&evidence.spki);
-    let Expectation { known, accepted } = *expectation;
-    let verdict = trust::judge(&Case { address, known, accepted, shown, authority: &evidence.authority });
-    (shown, verdict)
+    let Expectation { known, accepted_key: accepted, .. } = *expectation;
+    trust::judge(&Case { address, known, accepted, shown, authority: &evidence.authority })
+}
+
+/// Takes the wire that the server chose, if it may.
+fn choose(
+    address: &Address,
+    stream: Stream,
+    expectation: &Expectation,
+    verdict: Verdict,
+) -> Result<Connected, Failure> {
+    // rustls takes no protocol that was not offered.
+    let chosen = if stream.alpn().is_some() { Dialect::Modern } else { Dialect::Legacy };
+    let choice = Choice {
+        address: &address.to_string(),
+        chosen,
+        accepted: expectation.accepted_realm,
+        allow_legacy: expectation.allow_legacy,
+    };
+    let met = trust::judge_wire(&choice, verdict).map_err(Failure::untrusted)?;
+    let wire = match chosen {
+        Dialect::Legacy => Wire::Legacy,
+        Dialect::Modern => Wire::Modern { exporter: stream.exporter().map_err(|error| weak(address, &error))? },
+    };
+    Ok(Connected { stream, wire, key: met.server.key, met })
+}
+
+fn weak(address: &Address, error: &io::Error) -> Failure {
+    Failure::network(format!(
+        "{address} speaks the modern wire over a TLS on which it cannot prove its realm: {error}."
+    ))
 }
 
 fn reach(address: &Address) -> Result<TcpStream, Failure> {

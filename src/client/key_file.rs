@@ -41,22 +41,14 @@ impl KeyFile {
     /// Adds changes to what the file holds by now: another client may have written it since.
     ///
     /// # Errors
-    /// As [`KeyFile::load`], and when it cannot be written; then it is as it was.
+    /// As [`KeyFile::load`], when it cannot be written, and when another client has come to know something else; then it is as
+    /// it was.
     pub fn remember(&self, changes: &[Change]) -> Result<KnownKeys, Failure> {
         let failed = |error: io::Error| Failure::usage(format!("{} cannot be written: {error}", self.path.display()));
-        let mut options = OpenOptions::new();
-        options.create(true).append(true);
-        #[cfg(unix)]
-        std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-        let lock = options.open(self.path.with_extension("lock")).map_err(failed)?;
-        lock.lock().map_err(failed)?;
+        let _lock = lock(&self.path).map_err(failed)?;
         let mut known = self.load()?;
         for change in changes {
-            if let Change::Server { address, before, server } = change
-                && ![*before, Some(*server)].contains(&known.server(address))
-            {
-                // What the person saw was judged by what the file held before.
-                let words = format!("Another client has come to know {address} in the meantime. Start again.");
+            if let Some(words) = known.contradiction(change) {
                 return Err(Failure::untrusted(words));
             }
             known.apply(change);
@@ -66,8 +58,26 @@ impl KeyFile {
     }
 }
 
-/// Writes a file beside `path`, readable by its owner alone, and puts it in its place. Called under the lock.
-fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
+/// Keeps other clients from writing `path`, or any other file of its folder, until the lock is dropped.
+///
+/// # Errors
+/// What the system reports.
+pub fn lock(path: &Path) -> io::Result<File> {
+    let mut options = OpenOptions::new();
+    options.create(true).append(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    let file = options.open(path.with_file_name("known_keys.lock"))?;
+    file.lock()?;
+    Ok(file)
+}
+
+/// Writes a file, readable by its owner alone, beside `path` and puts it in its place: it is there whole or not at all.
+/// Called under [`lock`].
+///
+/// # Errors
+/// What the system reports; then what was there before is there still.
+pub fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let beside = path.with_extension("new");
     match fs::remove_file(&beside) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
@@ -112,11 +122,13 @@ pub fn sync_folder(_: &Path) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::client::known_keys::{Server, Vouched};
+    use crate::client::known_keys::{Learned, Server, Vouched};
     use crate::crypto::Fingerprint;
+    use crate::names::UserName;
+    use crate::transcript::{Ed25519Key, Realm};
 
     fn server(address: &str) -> Change {
-        let server = Server { by: Vouched::Pinned, key: Fingerprint::of(address.as_bytes()) };
+        let server = Server { by: Vouched::Pinned, key: Fingerprint::of(address.as_bytes()), realm: None };
         Change::Server { address: address.into(), before: None, server }
     }
 
@@ -126,7 +138,7 @@ mod tests {
         let file = KeyFile::in_folder(dir.path());
         let known = file.remember(&[server("a:1")]).unwrap();
         assert_eq!(file.remember(&[server("a:1")]).unwrap(), known, "both saw the same");
-        let other = Server { by: Vouched::Pinned, key: Fingerprint::of(b"other") };
+        let other = Server { by: Vouched::Pinned, key: Fingerprint::of(b"other"), realm: None };
         let change = Change::Server { address: "a:1".into(), before: None, server: other };
         let refused = file.remember(&[change]).unwrap_err();
         assert_eq!(refused.exit, crate::client::failure::Exit::Untrusted);
@@ -147,6 +159,37 @@ mod tests {
             use std::os::unix::fs::PermissionsExt;
             assert_eq!(fs::metadata(dir.path().join("known_keys")).unwrap().permissions().mode() & 0o777, 0o600);
         }
+    }
+
+    #[test]
+    fn a_file_of_version_1_becomes_one_of_version_2_when_something_is_learned() {
+        let dir = tempfile::tempdir().unwrap();
+        let (file, path) = (KeyFile::in_folder(dir.path()), dir.path().join("known_keys"));
+        let key = Fingerprint::of(b"a:1");
+        let old = format!("# secure-chat known keys, version 1\nserver a:1 pinned {key}\nuser {key} bob {key}\n");
+        fs::write(&path, &old).unwrap();
+        let known = file.load().unwrap();
+        assert_eq!(fs::read_to_string(&path).unwrap(), old, "reading changes nothing");
+        let before = known.server("a:1");
+        let realm = Some(Realm([1; 32]));
+        let change = Change::Server { address: "a:1".into(), before, server: Server { realm, ..before.unwrap() } };
+        let known = file.remember(&[change]).unwrap();
+        assert_eq!(known.pins(Realm([1; 32]).into()).rsa.len(), 1, "its users came along");
+        assert_eq!(file.load().unwrap(), known);
+        assert!(fs::read_to_string(&path).unwrap().starts_with("# secure-chat known keys, version 2\n"));
+    }
+
+    #[test]
+    fn two_clients_that_see_different_keys_do_not_overwrite_each_others() {
+        let dir = tempfile::tempdir().unwrap();
+        let (one, other) = (KeyFile::in_folder(dir.path()), KeyFile::in_folder(dir.path()));
+        let bob = |key| Learned::SignerSeen(UserName::new("bob"), Ed25519Key([key; 32]));
+        let change = |learned| Change::Learned(Realm([1; 32]).into(), learned);
+        let known = one.remember(&[change(bob(1))]).unwrap();
+        let eve = Learned::SignerSeen(UserName::new("eve"), Ed25519Key([3; 32]));
+        let refused = other.remember(&[change(eve), change(bob(2))]).unwrap_err();
+        assert_eq!(refused.exit, crate::client::failure::Exit::Untrusted);
+        assert_eq!(one.load().unwrap(), known, "nothing of it was written");
     }
 
     #[test]

@@ -9,13 +9,14 @@
 //! they end with the process. The lines' channel has no bound in a terminal, where a person's speed bounds it (see
 //! [`input::LineEditor::read`]), and holds 64 where stdin is a file or a pipe, which then waits.
 //!
-//! [`machine`], [`keyring`], [`packages`], [`known_keys`], [`requests`], [`trust`] and [`typed`] are pure.
+//! [`machine`], [`keyring`], [`packages`], [`key_name`], [`known_keys`], [`requests`], [`trust`], [`typed`] and [`wire`] are pure.
 
 pub mod connect;
 pub mod failure;
 pub mod identity;
 pub mod input;
 pub mod key_file;
+pub mod key_name;
 pub mod keyring;
 pub mod known_keys;
 pub mod machine;
@@ -27,6 +28,7 @@ pub mod session;
 pub mod terminal;
 pub mod trust;
 pub mod typed;
+pub mod wire;
 
 use std::ffi::OsString;
 use std::io::{self, IsTerminal};
@@ -41,7 +43,7 @@ use crossbeam_channel::{Receiver, bounded, unbounded};
 use connect::{Connected, Expectation};
 use failure::{Exit, Failure};
 use identity::Identity;
-use input::LineEditor;
+use input::{LineEditor, Typing};
 use key_file::KeyFile;
 use keyring::Keyring;
 use known_keys::Change;
@@ -50,6 +52,8 @@ use options::Options;
 use screen::Screen;
 use session::{Events, Session};
 use terminal::Terminal;
+use trust::Met;
+use wire::Wire;
 
 /// Messages and lines that wait for main; beyond it, reading waits.
 const WAITING: usize = 64;
@@ -90,42 +94,63 @@ fn chat(options: &Options, terminal: &Terminal) -> Result<(), Failure> {
         ));
     }
     let keys = KeyFile::in_folder(&identity.folder);
-    let address = options.server.to_string();
-    let mut known = keys.load()?;
-    let expectation = Expectation { known: known.server(&address), accepted: options.accept_server_key };
-    let Connected { stream, key, record, why } = connect::connect(&options.server, roots, expectation)?;
-    let is_new = record.is_some();
-    if let Some(server) = record {
-        let before = known.server(&address);
-        known = keys.remember(&[Change::Server { address, before, server }])?; // before anything is sent
+    let expectation = Expectation {
+        known: keys.load()?.server(&options.server.to_string()),
+        accepted_key: options.accept_server_key,
+        accepted_realm: options.accept_realm,
+        allow_legacy: options.allow_legacy,
+    };
+    let connected = connect::connect(&options.server, roots, expectation)?;
+    match connected.wire {
+        Wire::Legacy => chat_legacy(options, terminal, identity, keys, &expectation, connected),
+        Wire::Modern { .. } => {
+            Err(Failure::unexpected(format!("{} speaks a wire that this client does not.", options.server)))
+        }
     }
+}
+
+fn chat_legacy(
+    options: &Options,
+    terminal: &Terminal,
+    identity: Identity,
+    keys: KeyFile,
+    expectation: &Expectation,
+    connected: Connected,
+) -> Result<(), Failure> {
+    let Connected { stream, met: Met { server, why }, .. } = connected;
+    let (before, address) = (expectation.known, options.server.to_string());
+    let is_new = before != Some(server);
+    let known = if is_new {
+        keys.remember(&[Change::Server { address, before, server }])? // before anything is sent
+    } else {
+        keys.load()?
+    };
 
     let stream = Arc::new(stream);
     let (mut screen, editor) = open_screen()?;
     greet(&mut screen, &identity, &why, is_new).map_err(Failure::usage)?;
-    let machine = Machine::new(identity.key, Keyring::new(known.users_of(key))).map_err(Failure::unexpected)?;
+    let keyring = Keyring::new(known.pins(server.home()).rsa);
+    let machine = Machine::new(identity.key, keyring).map_err(Failure::unexpected)?;
     let machine = if io::stdin().is_terminal() { machine } else { machine.scripted() };
 
     let signals = watch_signals(terminal)?; // before the line editor changes the terminal's settings
-    let (to_main, wire) = bounded(WAITING);
+    let (to_main, heard) = bounded(WAITING);
     let reading = Arc::clone(&stream);
     spawn("reader", move || session::read_server(&reading, &to_main))?;
-    let typing = match editor {
-        Some(editor) => {
-            let (to_main, typing) = unbounded();
-            let terminal = terminal.clone();
-            spawn("input", move || editor.read(&terminal, &to_main))?;
-            typing
-        }
-        None => {
-            let (to_main, typing) = bounded(WAITING);
-            let terminal = terminal.clone();
-            spawn("input", move || input::read_plain(&terminal, &to_main))?;
-            typing
-        }
-    };
-    let events = Events { typing, wire, signals };
-    Session::new(stream, machine, screen, keys, key).run(events)
+    let typing = read_lines(editor, terminal)?;
+    let events = Events { typing, wire: heard, signals };
+    Session::new(stream, machine, screen, keys, server.home()).run(events)
+}
+
+/// Starts the thread that reads what is typed.
+fn read_lines(editor: Option<LineEditor>, terminal: &Terminal) -> Result<Receiver<Typing>, Failure> {
+    let terminal = terminal.clone();
+    let (to_main, typing) = if editor.is_some() { unbounded() } else { bounded(WAITING) };
+    spawn("input", move || match editor {
+        Some(editor) => editor.read(&terminal, &to_main),
+        None => input::read_plain(&terminal, &to_main),
+    })?;
+    Ok(typing)
 }
 
 fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> Result<(), Failure> {

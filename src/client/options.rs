@@ -7,7 +7,9 @@ use std::str::FromStr;
 
 use clap::Parser;
 
+use crate::client::key_name::modern_realm;
 use crate::crypto::Fingerprint;
+use crate::transcript::Realm;
 
 /// The port of the Python scripts.
 pub const DEFAULT_PORT: u16 = 12345;
@@ -35,6 +37,14 @@ pub struct Options {
     /// Accept exactly this key of the server, instead of the one that is known
     #[arg(long, env = "CHAT_ACCEPT_SERVER_KEY", value_name = "FINGERPRINT")]
     pub accept_server_key: Option<Fingerprint>,
+
+    /// Accept exactly this realm of the server, instead of the one that is known
+    #[arg(long, env = "CHAT_ACCEPT_REALM", value_name = "ed25519:KEY", value_parser = modern_realm)]
+    pub accept_realm: Option<Realm>,
+
+    /// Speak the old wire with a server that is known to speak the modern one: there, nobody proves who wrote what
+    #[arg(long, env = "CHAT_ALLOW_LEGACY", conflicts_with = "accept_realm")]
+    pub allow_legacy: bool,
 }
 
 const EXIT_CODES: &str =

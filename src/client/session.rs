@@ -13,10 +13,10 @@ use crossbeam_channel::{Receiver, Sender, never, select};
 use crate::client::failure::Failure;
 use crate::client::input::Typing;
 use crate::client::key_file::KeyFile;
-use crate::client::known_keys::Change;
+use crate::client::key_name::KeyName;
+use crate::client::known_keys::{Change, Learned};
 use crate::client::machine::{Input, Machine, Now, Output};
 use crate::client::screen::Screen;
-use crate::crypto::Fingerprint;
 use crate::protocol::{Reassembled, Reassembler, legacy};
 use crate::tls::{Flush, Received, Stream};
 
@@ -100,7 +100,7 @@ pub struct Session {
     machine: Machine,
     screen: Screen,
     keys: KeyFile,
-    realm: Fingerprint,
+    realm: KeyName,
     start: Instant,
     drained: (Sender<io::Result<()>>, Receiver<io::Result<()>>),
     /// Set once nothing more will be sent: until when the server may go on.
@@ -126,8 +126,8 @@ impl From<Failure> for End {
 }
 
 impl Session {
-    /// A session on a connection; `realm` is the fingerprint of the server's key.
-    pub fn new(stream: Arc<Stream>, machine: Machine, screen: Screen, keys: KeyFile, realm: Fingerprint) -> Self {
+    /// A session on a connection; what is learned is remembered in `realm`.
+    pub fn new(stream: Arc<Stream>, machine: Machine, screen: Screen, keys: KeyFile, realm: KeyName) -> Self {
         Self {
             stream,
             machine,
@@ -313,23 +313,14 @@ impl Session {
     fn remember(&self, out: &[Output]) -> Turn {
         let pin = |output: &Output| match output {
             Output::Pin { user, key, replaces } => {
-                Some(Change::User { realm: self.realm, user: user.clone(), key: *key, replaces: *replaces })
+                let learned = Learned::Rsa { user: user.clone(), key: *key, replaces: *replaces };
+                Some(Change::Learned(self.realm, learned))
             }
             _ => None,
         };
         let changes: Vec<Change> = out.iter().filter_map(pin).collect();
-        if changes.is_empty() {
-            return Ok(());
-        }
-        let known = self.keys.remember(&changes)?.users_of(self.realm);
-        // Another client of this identity may have pinned another key in the meantime: what it holds was seen first.
-        for change in &changes {
-            if let Change::User { user, key, .. } = change
-                && let Some(pinned) = known.get(user).filter(|pinned| *pinned != key)
-            {
-                let words = format!("Another client has pinned {pinned} for {user}, not {key}. Start again to decide.");
-                return Err(Failure::untrusted(words).into());
-            }
+        if !changes.is_empty() {
+            self.keys.remember(&changes)?;
         }
         Ok(())
     }

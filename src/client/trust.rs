@@ -1,8 +1,17 @@
-//! Whether the server is the one that it should be.
+//! Whether the server is the one that it should be. It is decided in three steps, each before anything is sent:
+//!
+//! 1. [`judge`], within the TLS handshake: its certificate.
+//! 2. [`judge_wire`], after it: the wire that it chose.
+//! 3. [`judge_hello`], on the modern wire: its realm, whose key has signed this very connection.
+//!
+//! A known realm outweighs a certificate, so certificates may be renewed; without a realm the certificate is all there is.
 
+use crate::client::key_name::KeyName;
 use crate::client::known_keys::{Server, Vouched};
-use crate::crypto::Fingerprint;
+use crate::client::wire::Dialect;
+use crate::crypto::{Fingerprint, VerifyingKey};
 use crate::names::Text;
+use crate::transcript::{self, Ed25519Key, Realm, Signature};
 
 /// What is known about a server before anything is said to it.
 #[derive(Debug, Clone)]
@@ -19,49 +28,65 @@ pub struct Case<'a> {
     pub authority: &'a Result<(), String>,
 }
 
-/// The decision.
+/// A server as it is to be remembered, and why.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Met {
+    /// What is known of it from now on; what it was before if nothing is new.
+    pub server: Server,
+    /// Why, in sentences.
+    pub why: String,
+}
+
+/// What a certificate is worth.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Verdict {
     /// The server is trusted.
-    Trusted {
-        /// What is to be remembered, when it is not yet.
-        record: Option<Server>,
-        /// Why, in a sentence.
-        why: String,
+    Trusted(Met),
+    /// Its key is another, and nobody vouches for it: if its realm is the known one, the certificate was renewed.
+    UpToTheRealm {
+        /// The server, if so.
+        met: Met,
+        /// Why it is not trusted, if it shows no realm; and what can be done about it.
+        refusal: String,
     },
-    /// It is not; why, and what can be done about it.
+    /// It is not trusted; why, and what can be done about it.
     Untrusted(String),
 }
 
-/// Decides. A known server comes first: what is pinned stays pinned, whatever name or date its certificate bears; what an
-/// authority vouched for must show the same key or be vouched for again.
+/// Decides about the certificate. A known server comes first: what is pinned stays pinned, whatever name or date its
+/// certificate bears; what an authority vouched for must show the same key or be vouched for again.
 pub fn judge(case: &Case<'_>) -> Verdict {
     let Case { address, known, accepted, shown, authority } = case;
     if let Some(accepted) = accepted {
         return by_the_persons_word(case, *accepted);
     }
-    let record = |by| Some(Server { by, key: *shown });
+    let realm = known.and_then(|server| server.realm);
+    let met = |by, why| Met { server: Server { by, key: *shown, realm }, why };
     match (known, authority) {
         (Some(server), _) if server.key == *shown => {
-            Verdict::Trusted { record: None, why: format!("The key of {address} is the known one: {shown}.") }
+            Verdict::Trusted(met(server.by, format!("The key of {address} is the known one: {shown}.")))
         }
-        (Some(Server { by: Vouched::Authority, .. }), Ok(())) => Verdict::Trusted {
-            record: record(Vouched::Authority),
-            why: format!("{address} has a new key, and an authority vouches for it: {shown}."),
+        (Some(Server { by: Vouched::Authority, .. }), Ok(())) => {
+            let why = format!("{address} has a new key, and an authority vouches for it: {shown}.");
+            Verdict::Trusted(met(Vouched::Authority, why))
+        }
+        (Some(server), _) if realm.is_some() => Verdict::UpToTheRealm {
+            met: met(Vouched::Pinned, format!("The certificate of {address} is a new one: {shown}.")),
+            refusal: changed(case, server),
         },
         (Some(server), _) => Verdict::Untrusted(changed(case, server)),
-        (None, Ok(())) => Verdict::Trusted {
-            record: record(Vouched::Authority),
-            why: format!("An authority vouches for {address}. Its key: {shown}."),
-        },
-        (None, Err(reason)) => Verdict::Trusted {
-            record: record(Vouched::Pinned),
-            why: format!(
+        (None, Ok(())) => {
+            let why = format!("An authority vouches for {address}. Its key: {shown}.");
+            Verdict::Trusted(met(Vouched::Authority, why))
+        }
+        (None, Err(reason)) => Verdict::Trusted(met(
+            Vouched::Pinned,
+            format!(
                 "{address} is new, and no authority vouches for it ({}). Its key is trusted from this first use on: {shown}. \
                  Ask whoever runs the server whether it is the right one.",
                 reason_of(reason)
             ),
-        },
+        )),
     }
 }
 
@@ -72,11 +97,12 @@ fn by_the_persons_word(case: &Case<'_>, accepted: Fingerprint) -> Verdict {
             "{address} does not show the key that you accept.\n  accepted: {accepted}\n  shown:    {shown}"
         ));
     }
-    let is_known = known.is_some_and(|server| server.key == accepted);
-    Verdict::Trusted {
-        record: (!is_known).then_some(Server { by: Vouched::Pinned, key: accepted }),
+    let realm = known.and_then(|server| server.realm);
+    let server = known.filter(|server| server.key == accepted);
+    Verdict::Trusted(Met {
+        server: server.unwrap_or(Server { by: Vouched::Pinned, key: accepted, realm }),
         why: format!("The key of {address} is the one that you accept: {accepted}."),
-    }
+    })
 }
 
 fn changed(case: &Case<'_>, server: &Server) -> String {
@@ -100,75 +126,106 @@ fn reason_of(error: &str) -> Text {
     Text::sanitize(error.strip_prefix("invalid peer certificate: ").unwrap_or(error))
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
+/// A server that has chosen a wire.
+#[derive(Debug, Clone, Copy)]
+pub struct Choice<'a> {
+    /// `host:port`, as the person names it.
+    pub address: &'a str,
+    /// The wire that it chose: the modern one was offered.
+    pub chosen: Dialect,
+    /// The realm that the person named with `--accept-realm`.
+    pub accepted: Option<Realm>,
+    /// Whether the person said `--allow-legacy`.
+    pub allow_legacy: bool,
+}
 
-    fn print(of: &str) -> Fingerprint {
-        Fingerprint::of(of.as_bytes())
+/// Decides about the wire, after what the certificate was worth.
+///
+/// # Errors
+/// Why nothing is said on it: less than a server is known to speak is a downgrade.
+pub fn judge_wire(choice: &Choice<'_>, verdict: Verdict) -> Result<Met, String> {
+    let Choice { address, chosen, accepted, allow_legacy } = *choice;
+    let (met, refusal) = match verdict {
+        Verdict::Trusted(met) => (met, None),
+        Verdict::UpToTheRealm { met, refusal } => (met, Some(refusal)),
+        Verdict::Untrusted(why) => return Err(why),
+    };
+    if chosen == Dialect::Modern {
+        return Ok(met);
     }
-
-    fn verdict(known: Option<(Vouched, &str)>, accepted: Option<&str>, shown: &str, vouched: bool) -> Verdict {
-        judge(&Case {
-            address: "chat:1",
-            known: known.map(|(by, key)| Server { by, key: print(key) }),
-            accepted: accepted.map(print),
-            shown: print(shown),
-            authority: &if vouched { Ok(()) } else { Err("UnknownIssuer".into()) },
-        })
+    if let Some(accepted) = accepted {
+        return Err(format!(
+            "{address} speaks the old wire alone, and shows no realm. You accept the realm {}.",
+            KeyName::from(accepted)
+        ));
     }
-
-    fn trusted(verdict: Verdict) -> Option<Server> {
-        match verdict {
-            Verdict::Trusted { record, .. } => record,
-            Verdict::Untrusted(why) => panic!("{why}"),
-        }
+    if met.server.realm.is_some() && !allow_legacy {
+        return Err(format!(
+            "{address} SPEAKS THE OLD WIRE ALONE, AND HAS SPOKEN THE MODERN ONE BEFORE.\n\
+             Somebody may want you to say where it cannot be proved who wrote what, or an older server has taken its place. \
+             Nothing was sent. Ask whoever runs the server; if it is right, start with\n  --allow-legacy"
+        ));
     }
+    refusal.map_or(Ok(met), Err) // nothing but the realm could have told that the certificate was renewed
+}
 
-    fn refused(verdict: Verdict) -> String {
-        match verdict {
-            Verdict::Untrusted(why) => why,
-            trusted => panic!("{trusted:?}"),
-        }
+/// A server's hello.
+#[derive(Debug, Clone, Copy)]
+pub struct Hello<'a> {
+    /// `host:port`, as the person names it.
+    pub address: &'a str,
+    /// What its certificate was worth.
+    pub met: &'a Met,
+    /// The realm that the person named with `--accept-realm`.
+    pub accepted: Option<Realm>,
+    /// What this connection has and no other.
+    pub exporter: &'a [u8; 32],
+    /// The realm that it claims.
+    pub realm: Realm,
+    /// The signature of the realm's key.
+    pub signature: &'a Signature,
+}
+
+/// Decides about the realm. The first one is trusted as the certificate was; from then on it is the only one.
+///
+/// # Errors
+/// Why nothing is said to this server, and what can be done about it.
+pub fn judge_hello(hello: &Hello<'_>) -> Result<Met, String> {
+    let Hello { address, met, accepted, realm, .. } = *hello;
+    let shown = KeyName::from(realm);
+    if !is_signed(hello) {
+        return Err(format!(
+            "{address} claims the realm {shown} and does not prove that it is its own on this connection. Somebody may be in \
+             between. Nothing was sent."
+        ));
     }
-
-    use Vouched::{Authority, Pinned};
-
-    #[test]
-    fn a_new_server_is_verified_or_pinned() {
-        assert_eq!(trusted(verdict(None, None, "a", true)), Some(Server { by: Authority, key: print("a") }));
-        assert_eq!(trusted(verdict(None, None, "a", false)), Some(Server { by: Pinned, key: print("a") }));
-    }
-
-    #[test]
-    fn a_known_key_is_good_whoever_vouches() {
-        for by in [Pinned, Authority] {
-            for vouched in [true, false] {
-                assert_eq!(trusted(verdict(Some((by, "a")), None, "a", vouched)), None);
-            }
-        }
-    }
-
-    #[test]
-    fn another_key_needs_the_authority_that_vouched_before_or_the_persons_word() {
-        for vouched in [true, false] {
-            let why = refused(verdict(Some((Pinned, "a")), None, "b", vouched));
-            for part in [print("a").to_string(), format!("--accept-server-key {}", print("b"))] {
-                assert!(why.contains(&part), "{why}");
-            }
-        }
-        refused(verdict(Some((Authority, "a")), None, "b", false));
-        let renewed = trusted(verdict(Some((Authority, "a")), None, "b", true));
-        assert_eq!(renewed, Some(Server { by: Authority, key: print("b") }));
-        let accepted = trusted(verdict(Some((Pinned, "a")), Some("b"), "b", false));
-        assert_eq!(accepted, Some(Server { by: Pinned, key: print("b") }));
-    }
-
-    #[test]
-    fn the_persons_word_is_for_one_key_alone() {
-        for known in [None, Some((Pinned, "a")), Some((Authority, "a"))] {
-            refused(verdict(known, Some("b"), "a", true));
-        }
-        assert_eq!(trusted(verdict(Some((Authority, "a")), Some("a"), "a", false)), None);
+    let server = Server { realm: Some(realm), ..met.server };
+    let because = |why: String| Ok(Met { server, why: format!("{}\n{why}", met.why) });
+    match (accepted, met.server.realm) {
+        (Some(accepted), _) if accepted != realm => Err(format!(
+            "{address} does not show the realm that you accept.\n  accepted: {}\n  shown:    {shown}",
+            KeyName::from(accepted)
+        )),
+        (Some(_), _) => because(format!("Its realm is the one that you accept: {shown}.")),
+        (None, Some(known)) if known != realm => Err(changed_realm(address, known, realm)),
+        (None, Some(_)) => because(format!("Its realm is the known one: {shown}.")),
+        (None, None) => because(format!("Its realm, which is the only one from now on: {shown}.")),
     }
 }
+
+fn is_signed(hello: &Hello<'_>) -> bool {
+    let key = VerifyingKey::parse(&Ed25519Key(hello.realm.0));
+    key.is_ok_and(|key| key.verify(&transcript::hello(hello.exporter), hello.signature))
+}
+
+fn changed_realm(address: &str, known: Realm, shown: Realm) -> String {
+    let (known, shown) = (KeyName::from(known), KeyName::from(shown));
+    format!(
+        "{address} IS ANOTHER SERVER: it is in another realm.\n  known: {known}\n  shown: {shown}\n\
+         Somebody may be listening in, or the server has lost its database. Nothing was sent. Ask whoever runs the server; \
+         if the new realm is right, start once with\n  --accept-realm {shown}"
+    )
+}
+
+#[cfg(test)]
+mod tests;

@@ -32,11 +32,20 @@ pub fn server_config(identity: &ServerIdentity) -> Result<Arc<ServerConfig>, Cer
     Ok(Arc::new(config))
 }
 
+/// What a client offers by ALPN.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Offer {
+    /// [`MODERN`]; a server that knows of none chooses nothing.
+    Modern,
+    /// Nothing, as a legacy peer.
+    Nothing,
+}
+
 /// A client's configuration: `judge` decides, within the handshake, whether the server is trusted.
 ///
 /// # Errors
 /// What rustls reports about its own provider: none with the one that is built in.
-pub fn client_config(roots: Roots, judge: Judge) -> Result<Arc<ClientConfig>, rustls::Error> {
+pub fn client_config(roots: Roots, judge: Judge, offer: Offer) -> Result<Arc<ClientConfig>, rustls::Error> {
     let provider = provider();
     let verifier = verify::JudgedVerifier::new(roots, judge, Arc::clone(&provider));
     let mut config = ClientConfig::builder_with_provider(provider)
@@ -45,5 +54,8 @@ pub fn client_config(roots: Roots, judge: Judge) -> Result<Arc<ClientConfig>, ru
         .with_custom_certificate_verifier(Arc::new(verifier))
         .with_no_client_auth();
     config.resumption = Resumption::disabled(); // a resumed session would skip the judge
+    if offer == Offer::Modern {
+        config.alpn_protocols = vec![MODERN.to_vec()];
+    }
     Ok(Arc::new(config))
 }

@@ -8,6 +8,6 @@ pub(crate) mod tests;
 mod verify;
 
 pub use certificate::{CertificateError, ServerIdentity};
-pub use config::{MODERN, client_config, server_config};
+pub use config::{MODERN, Offer, client_config, server_config};
 pub use stream::{Flush, Received, Stream};
 pub use verify::{Evidence, Judge, Roots};

@@ -19,7 +19,7 @@ pub(crate) fn server() -> Arc<ServerConfig> {
 /// A client that trusts anybody and offers these protocols.
 pub(crate) fn client(offers: &[&[u8]]) -> ClientConfig {
     let roots = Roots { authorities: RootCertStore::empty(), exact: Vec::new() };
-    let mut config = ClientConfig::clone(&client_config(roots, Box::new(|_| Ok(()))).unwrap());
+    let mut config = ClientConfig::clone(&client_config(roots, Box::new(|_| Ok(())), Offer::Nothing).unwrap());
     config.alpn_protocols = offers.iter().map(|name| name.to_vec()).collect();
     config
 }

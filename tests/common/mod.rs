@@ -31,7 +31,7 @@ use rustls::{ClientConfig, ClientConnection, RootCertStore};
 use secure_chat::crypto::{PrivateKey, PublicKey, envelope};
 use secure_chat::names::RoomName;
 use secure_chat::protocol::Package;
-use secure_chat::tls::{Received, Roots, Stream, client_config};
+use secure_chat::tls::{Offer, Received, Roots, Stream, client_config};
 
 /// Longer than anything takes that works.
 pub const PATIENCE: Duration = Duration::from_secs(20);
@@ -153,7 +153,7 @@ pub fn becomes_true(mut holds: impl FnMut() -> bool) -> bool {
 /// A client's TLS configuration that trusts whoever is there, as the Python client's.
 pub fn trusting() -> Arc<ClientConfig> {
     let roots = Roots { authorities: RootCertStore::empty(), exact: Vec::new() };
-    client_config(roots, Box::new(|_| Ok(()))).unwrap()
+    client_config(roots, Box::new(|_| Ok(())), Offer::Nothing).unwrap()
 }
 
 /// A raw legacy peer: it sends and hears records.
