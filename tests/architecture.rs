@@ -23,7 +23,7 @@ const MAY_IMPORT: [(&str, &[&str]); 10] = [
 const SHARED: [&str; 2] = ["names", "transcript"];
 
 /// Files and folders in which there is no socket, file, thread, channel, clock or rustls.
-const PURE: [&str; 17] = [
+const PURE: [&str; 18] = [
     "names.rs",
     "transcript",
     "protocol",
@@ -35,6 +35,7 @@ const PURE: [&str; 17] = [
     "client/trust.rs",
     "client/trust",
     "client/typed.rs",
+    "client/typed",
     "client/keyring.rs",
     "client/packages.rs",
     "client/key_name.rs",

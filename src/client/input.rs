@@ -21,11 +21,12 @@ use rustyline::{
 use zeroize::Zeroizing;
 
 use crate::client::terminal::Terminal;
-use crate::client::typed::{self, Typed};
+use crate::client::typed::{self, Question, Typed};
+use crate::client::wire::Dialect;
 use crate::protocol::legacy;
 
 const PROMPT: &str = "> ";
-const PASSWORD: &str = "Password: ";
+const AGAIN: &str = "The same again: ";
 
 /// What the person did.
 #[derive(Debug)]
@@ -43,7 +44,7 @@ pub enum Typing {
 }
 
 /// Reads lines from stdin as they are, until its end.
-pub fn read_plain(terminal: &Terminal, to: &Sender<Typing>) {
+pub fn read_plain(terminal: &Terminal, dialect: Dialect, to: &Sender<Typing>) {
     let mut stdin = io::stdin().lock();
     let mut number = 0u64;
     loop {
@@ -52,7 +53,7 @@ pub fn read_plain(terminal: &Terminal, to: &Sender<Typing>) {
         let typing = match stdin.read_until(b'\n', &mut line) {
             Ok(0) => Typing::End,
             Ok(_) => match String::from_utf8(line) {
-                Ok(line) => take_plain(terminal, line.trim_end_matches(['\n', '\r'])),
+                Ok(line) => take_plain(terminal, dialect, line.trim_end_matches(['\n', '\r'])),
                 Err(_) => Typing::Say(format!("Line {number} of the input is not UTF-8 and was not sent.")),
             },
             Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
@@ -65,28 +66,46 @@ pub fn read_plain(terminal: &Terminal, to: &Sender<Typing>) {
     }
 }
 
-/// A line of stdin; somebody who sits at a terminal without the line editor is asked for a password, too.
-fn take_plain(terminal: &Terminal, line: &str) -> Typing {
-    if !typed::lacks_password(line) || !io::stdin().is_terminal() {
+/// A line of stdin; somebody who sits at a terminal without the line editor is asked for passwords, too.
+fn take_plain(terminal: &Terminal, dialect: Dialect, line: &str) -> Typing {
+    if !io::stdin().is_terminal() {
         return Typing::Line(line.to_owned());
     }
-    match terminal.edit(|| rpassword::prompt_password(PASSWORD).map(Zeroizing::new)) {
-        None => Typing::End,
-        Some(Ok(password)) => with_password(line, &password),
-        Some(Err(error)) => Typing::Say(format!("Not sent: the password cannot be asked for: {error}.")),
-    }
+    with_passwords(line, typed::questions(line, dialect), |prompt| {
+        let answer = terminal.edit(|| rpassword::prompt_password(prompt)).ok_or(Typing::End)?;
+        answer.map_err(|error| Typing::Say(format!("Not sent: the password cannot be asked for: {error}.")))
+    })
 }
 
-/// The line with its password, or why it cannot be sent.
-fn with_password(line: &str, password: &str) -> Typing {
+/// The line with the passwords that it lacks, or why it cannot be sent.
+fn with_passwords(line: &str, questions: &[Question], mut ask: impl FnMut(&str) -> Result<String, Typing>) -> Typing {
+    let mut line = if questions.is_empty() { line } else { line.trim_end() }.to_owned();
+    for question in questions {
+        match ask_one(*question, &mut ask) {
+            Ok(password) => line.extend([" ", &password]),
+            Err(typing) => return typing,
+        }
+    }
+    Typing::Line(line)
+}
+
+fn ask_one(
+    question: Question,
+    ask: &mut impl FnMut(&str) -> Result<String, Typing>,
+) -> Result<Zeroizing<String>, Typing> {
+    let not_sent = |why: &str| Err(Typing::Say(format!("Not sent: {why}.")));
+    let (Question::Password(prompt) | Question::NewPassword(prompt)) = question;
+    let password = Zeroizing::new(ask(prompt)?);
     if password.is_empty() {
-        return Typing::Say("Not sent: without a password.".into());
+        return not_sent("without a password");
     }
-    if !legacy::is_word(password) {
-        let words = "Not sent: a password has no white space; the server would take its first word alone.";
-        return Typing::Say(words.into());
+    if !legacy::is_word(&password) {
+        return not_sent("a password has no white space; the server would take its first word alone");
     }
-    Typing::Line(format!("{} {password}", line.trim_end()))
+    if matches!(question, Question::NewPassword(_)) && *Zeroizing::new(ask(AGAIN)?) != *password {
+        return not_sent("the two passwords differ");
+    }
+    Ok(password)
 }
 
 /// The line editor.
@@ -122,7 +141,7 @@ impl LineEditor {
     /// Reads lines until the person is done.
     ///
     /// `to` must not have a bound: main waits for this thread to print, so this thread must never wait for main.
-    pub fn read(mut self, terminal: &Terminal, to: &Sender<Typing>) {
+    pub fn read(mut self, terminal: &Terminal, dialect: Dialect, to: &Sender<Typing>) {
         loop {
             let edited = match self.edit(terminal, PROMPT) {
                 Ok(edited) => edited,
@@ -133,7 +152,7 @@ impl LineEditor {
             };
             // A paste may bring several lines, and each is a line.
             for line in edited.split(['\n', '\r']) {
-                let typing = self.take(terminal, line);
+                let typing = self.take(terminal, dialect, line);
                 let last = match &typing {
                     Typing::Line(line) => Typed::parse(line) == Typed::Quit,
                     Typing::Say(_) => false,
@@ -146,22 +165,19 @@ impl LineEditor {
         }
     }
 
-    fn take(&mut self, terminal: &Terminal, line: &str) -> Typing {
+    fn take(&mut self, terminal: &Terminal, dialect: Dialect, line: &str) -> Typing {
         if !line.trim().is_empty() {
             let _ = self.editor.add_history_entry(typed::without_password(line)); // it is in memory: nothing can fail
         }
-        if typed::lacks_password(line) { self.ask_password(terminal, line) } else { Typing::Line(line.to_owned()) }
+        with_passwords(line, typed::questions(line, dialect), |prompt| self.ask_password(terminal, prompt))
     }
 
-    /// Asks for what a `/login NAME` lacks. The text that is typed is masked, so messages may come meanwhile.
-    fn ask_password(&mut self, terminal: &Terminal, line: &str) -> Typing {
+    /// Asks for a password. The text that is typed is masked, so messages may come meanwhile.
+    fn ask_password(&mut self, terminal: &Terminal, prompt: &str) -> Result<String, Typing> {
         self.mask(true);
-        let password = self.edit(terminal, PASSWORD).map(Zeroizing::new);
+        let password = self.edit(terminal, prompt);
         self.mask(false);
-        match password {
-            Ok(password) => with_password(line, &password),
-            Err(typing) => typing,
-        }
+        password
     }
 
     fn mask(&mut self, on: bool) {
@@ -224,5 +240,40 @@ impl Highlighter for Mask {
 
     fn highlight_char(&self, _: &str, _: usize, kind: CmdKind) -> bool {
         self.is_on() && kind != CmdKind::MoveCursor
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What becomes of a line when these answers are given; they have to be all that is asked.
+    fn answered(line: &str, answers: &[&str]) -> String {
+        let mut answers = answers.iter();
+        let asked = with_passwords(line, typed::questions(line, Dialect::Modern), |_| {
+            answers.next().map(|answer| (*answer).to_owned()).ok_or(Typing::End)
+        });
+        assert_eq!(answers.next(), None, "less was asked");
+        match asked {
+            Typing::Line(line) | Typing::Say(line) => line,
+            other => format!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn a_line_gets_the_passwords_that_it_lacks_and_new_ones_are_asked_for_twice() {
+        assert_eq!(answered("hello  ", &[]), "hello  ");
+        assert_eq!(answered("/login bob ", &["pw"]), "/login bob pw");
+        assert_eq!(answered("/passwd", &["old", "new", "new"]), "/passwd old new");
+        assert_eq!(answered("/passwd old", &["new", "new"]), "/passwd old new");
+        assert_eq!(answered("/account legacy off", &["pw"]), "/account legacy off pw");
+    }
+
+    #[test]
+    fn a_password_that_cannot_be_right_is_not_sent() {
+        assert_eq!(answered("/login bob", &[""]), "Not sent: without a password.");
+        assert!(answered("/login bob", &["two words"]).contains("white space"));
+        assert_eq!(answered("/passwd", &["old", "new", "other"]), "Not sent: the two passwords differ.");
+        assert_eq!(answered("/room passwd", &["new"]), "End");
     }
 }

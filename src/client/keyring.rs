@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use crate::client::key_name::KeyName;
 use crate::client::packages::Reader;
 use crate::crypto::{Fingerprint, KeyError, PublicKey};
 use crate::names::UserName;
@@ -91,10 +92,16 @@ impl Keyring {
         }
     }
 
-    /// Pins the other key that `name` showed; gives the user and the key, or nothing when there is none.
-    pub fn accept(&mut self, name: &str) -> Option<(UserName, Fingerprint)> {
+    /// Pins the other key that `name` showed, if it is the one that the person expects; gives the user and the key, or nothing
+    /// when there is none.
+    pub fn accept(&mut self, name: &str, expected: Option<KeyName>) -> Option<(UserName, Fingerprint)> {
         // A name is typed as it is shown.
-        let user = self.offered.keys().find(|user| user.as_str() == name || user.to_string() == name)?.clone();
+        let mut offered = self.offered.iter().filter(|(user, _)| user.as_str() == name || user.to_string() == name);
+        let (user, key) = offered.next()?;
+        if expected.is_some_and(|expected| expected != key.fingerprint().into()) {
+            return None;
+        }
+        let user = user.clone();
         let key = self.offered.remove(&user)?;
         let shown = key.fingerprint();
         self.pins.insert(user.clone(), shown);
@@ -167,10 +174,11 @@ mod tests {
         assert_eq!(ring.see(&name("bob"), &pem(1)), changed);
         assert_eq!(ring.see(&name("bob"), &pem(1)), Seen::Known, "the warning is not repeated");
         assert_eq!(readers(&ring), [("bob".into(), print(0))]);
-        assert_eq!(ring.accept("alice"), None);
-        assert_eq!(ring.accept("bob"), Some((name("bob"), print(1))));
+        assert_eq!(ring.accept("alice", None), None);
+        assert_eq!(ring.accept("bob", Some(print(2).into())), None, "that is not the key that was shown");
+        assert_eq!(ring.accept("bob", Some(print(1).into())), Some((name("bob"), print(1))));
         assert_eq!(readers(&ring), [("bob".into(), print(1))]);
-        assert_eq!(ring.accept("bob"), None);
+        assert_eq!(ring.accept("bob", None), None);
         assert_eq!(ring.see(&name("bob"), &pem(0)), Seen::Changed { pinned: print(1), shown: print(0) });
     }
 
@@ -189,7 +197,7 @@ mod tests {
         let mut ring = Keyring::new([(name("bob"), print(0))].into());
         assert!(matches!(ring.see(&name("bob"), &pem(1)), Seen::Changed { .. }));
         assert_eq!(ring.see(&name("bob"), &pem(2)), Seen::Changed { pinned: print(0), shown: print(2) });
-        assert_eq!(ring.accept("bob"), Some((name("bob"), print(2))));
+        assert_eq!(ring.accept("bob", None), Some((name("bob"), print(2))));
     }
 
     #[test]

@@ -5,6 +5,7 @@
 //! command ahead of a chat line before it. Name and room follow the server's answers, not what was typed.
 
 mod hear;
+mod take;
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -12,11 +13,10 @@ use std::time::Duration;
 use crate::client::keyring::Keyring;
 use crate::client::packages::{self, Draft, Reader};
 use crate::client::requests::{Asked, Place, Requests};
-use crate::client::typed::{HELP, Typed};
 use crate::crypto::{Fingerprint, KeyError, PrivateKey};
 use crate::names::{RoomName, Text, UserName};
 use crate::protocol::KeyAnnouncement;
-use crate::protocol::legacy::{self, FromServer, MAX_OUTBOUND};
+use crate::protocol::legacy::{self, FromServer};
 
 /// How long lines wait, after the notice of an own join, for the keys of those who see it: a Python server replays none.
 const KEYS_AT_MOST: Duration = Duration::from_millis(400);
@@ -190,33 +190,6 @@ impl Machine {
         if !self.closed {
             self.expire(now, out);
             self.advance(now, out);
-        }
-    }
-
-    fn take_line(&mut self, line: &str, out: &mut Vec<Output>) {
-        match Typed::parse(line) {
-            Typed::Nothing => {}
-            Typed::Quit => self.ending = true,
-            Typed::Help => out.extend(HELP.iter().map(|&words| Output::Say(words.into()))),
-            Typed::Accept(name) => self.accept(&name, out),
-            Typed::Command(line) if legacy::encode_command(&line).len() > MAX_OUTBOUND => {
-                self.not_sent(format!("Not sent: a command has at most {MAX_OUTBOUND} bytes."), out);
-            }
-            Typed::Command(line) => self.queue.push_back(Queued::Command(line)),
-            Typed::Chat(text) => self.queue.push_back(Queued::Chat(text)),
-        }
-    }
-
-    fn accept(&mut self, name: &str, out: &mut Vec<Output>) {
-        if name.is_empty() {
-            return out.push(Output::Say("Usage: /accept NAME".into()));
-        }
-        match self.keyring.accept(name) {
-            Some((user, key)) => {
-                out.push(Output::Say(format!("The key {key} of {user} is accepted.")));
-                out.push(Output::Pin { user, key, replaces: true });
-            }
-            None => out.push(Output::Say(format!("{} has shown no other key.", Text::sanitize(name)))),
         }
     }
 

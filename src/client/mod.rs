@@ -53,7 +53,7 @@ use screen::Screen;
 use session::{Events, Session};
 use terminal::Terminal;
 use trust::Met;
-use wire::Wire;
+use wire::{Dialect, Wire};
 
 /// Messages and lines that wait for main; beyond it, reading waits.
 const WAITING: usize = 64;
@@ -117,7 +117,7 @@ fn chat_legacy(
     expectation: &Expectation,
     connected: Connected,
 ) -> Result<(), Failure> {
-    let Connected { stream, met: Met { server, why }, .. } = connected;
+    let Connected { stream, wire, met: Met { server, why }, .. } = connected;
     let (before, address) = (expectation.known, options.server.to_string());
     let is_new = before != Some(server);
     let known = if is_new {
@@ -137,18 +137,18 @@ fn chat_legacy(
     let (to_main, heard) = bounded(WAITING);
     let reading = Arc::clone(&stream);
     spawn("reader", move || session::read_server(&reading, &to_main))?;
-    let typing = read_lines(editor, terminal)?;
+    let typing = read_lines(editor, terminal, wire.dialect())?;
     let events = Events { typing, wire: heard, signals };
     Session::new(stream, machine, screen, keys, server.home()).run(events)
 }
 
 /// Starts the thread that reads what is typed.
-fn read_lines(editor: Option<LineEditor>, terminal: &Terminal) -> Result<Receiver<Typing>, Failure> {
+fn read_lines(editor: Option<LineEditor>, terminal: &Terminal, dialect: Dialect) -> Result<Receiver<Typing>, Failure> {
     let terminal = terminal.clone();
     let (to_main, typing) = if editor.is_some() { unbounded() } else { bounded(WAITING) };
     spawn("input", move || match editor {
-        Some(editor) => editor.read(&terminal, &to_main),
-        None => input::read_plain(&terminal, &to_main),
+        Some(editor) => editor.read(&terminal, dialect, &to_main),
+        None => input::read_plain(&terminal, dialect, &to_main),
     })?;
     Ok(typing)
 }
@@ -173,7 +173,7 @@ fn greet(screen: &mut Screen, identity: &Identity, why: &str, is_new_server: boo
     }
     if in_terminal {
         screen.say(&format!("Your own key: {}.", identity.key.public().fingerprint()))?;
-        typed::HELP.iter().try_for_each(|words| screen.say(words))?;
+        typed::help(Dialect::Legacy).iter().try_for_each(|words| screen.say(words))?;
     }
     Ok(())
 }

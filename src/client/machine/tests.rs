@@ -300,6 +300,9 @@ fn another_key_for_a_pinned_name_is_loud_and_unused_until_it_is_accepted() {
     assert!(client.hears_key("bob", EVE).is_empty());
     assert_eq!(client.types("hello"), ["CHAT r for bob alice"], "under the old key");
     assert_eq!(client.types("/accept nobody"), ["* nobody has shown no other key."]);
+    let wrong = format!("/accept bob {}", print(OWN));
+    assert_eq!(client.types(&wrong), ["* bob has not shown that key."], "exactly the key that the person expects");
+    assert_eq!(client.types("/accept").len(), 1);
     assert_eq!(client.types("/accept bob").last().unwrap(), "PIN bob 2 again");
     let mut late = Client::knowing(Keyring::new([(UserName::new("bob"), print(BOB))].into()));
     late.types("/login alice a");
@@ -311,6 +314,21 @@ fn another_key_for_a_pinned_name_is_loud_and_unused_until_it_is_accepted() {
     assert_eq!(late.types("hello").last().unwrap(), "CHAT r for alice");
     late.types("/accept bob");
     assert_eq!(late.types("hello"), ["CHAT r for bob alice"]);
+}
+
+#[test]
+fn what_only_the_modern_wire_knows_is_not_sent_and_said() {
+    let mut client = Client::in_room();
+    for line in
+        ["/who", "/Passwd old new", " /passwd old new", "/msg bob secret", "/account legacy off pw", "/room delete r"]
+    {
+        let word = line.split_whitespace().next().unwrap().to_lowercase();
+        let words = format!("* Not sent: this server speaks the old wire and does not know {word}.");
+        assert_eq!(client.types(line), [words]);
+    }
+    assert!(client.machine.has_unsent());
+    assert_eq!(client.types("/nonsense"), ["CMD::/nonsense"], "the server has its own words for it");
+    assert_eq!(client.types(" /kick bob"), ["CHAT r for bob alice"], "as to the Python client");
 }
 
 #[test]
