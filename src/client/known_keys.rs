@@ -1,4 +1,4 @@
-//! What has been seen before: which servers, and whose keys and which rooms there. [`text`] has the file's format.
+//! What has been seen before: which servers, and whose keys and which rooms there. `known_keys/text.rs` has the file's format.
 //!
 //! Names mean something only where they were given, so people and rooms are remembered by realm. A realm is named by the
 //! server's key ([`KeyName`]).

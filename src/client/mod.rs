@@ -15,6 +15,7 @@ pub mod connect;
 pub mod failure;
 pub mod identity;
 pub mod input;
+pub mod key_command;
 pub mod key_file;
 pub mod key_name;
 pub mod keyring;
@@ -37,7 +38,6 @@ use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
-use clap::Parser;
 use crossbeam_channel::{Receiver, bounded, unbounded};
 
 use connect::{Connected, Expectation};
@@ -48,7 +48,7 @@ use key_file::KeyFile;
 use keyring::Keyring;
 use known_keys::Change;
 use machine::Machine;
-use options::Options;
+use options::{Command, Options};
 use screen::Screen;
 use session::{Events, Session};
 use terminal::Terminal;
@@ -63,7 +63,7 @@ const SIGNAL_GRACE: Duration = Duration::from_secs(2);
 
 /// Runs the client with the command line `args`; the exit codes are those of [`Exit`].
 pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
-    let options = match Options::try_parse_from(args) {
+    let options = match Options::read(args) {
         Ok(options) => options,
         Err(help) => {
             let _ = help.print(); // to stdout or stderr; without them there is nobody to tell
@@ -71,7 +71,10 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         }
     };
     let terminal = Terminal::save();
-    let ended = chat(&options, &terminal);
+    let ended = match &options.command {
+        Some(Command::Key(command)) => key_command::run(command, options.identity.as_deref(), &terminal),
+        None => chat(&options, &terminal),
+    };
     terminal.restore();
     let code = match ended {
         Ok(()) => ExitCode::SUCCESS,
@@ -133,7 +136,7 @@ fn chat_legacy(
     let machine = Machine::new(identity.key, keyring).map_err(Failure::unexpected)?;
     let machine = if io::stdin().is_terminal() { machine } else { machine.scripted() };
 
-    let signals = watch_signals(terminal)?; // before the line editor changes the terminal's settings
+    let signals = watch_signals(terminal, 0)?; // before the line editor changes the terminal's settings
     let (to_main, heard) = bounded(WAITING);
     let reading = Arc::clone(&stream);
     spawn("reader", move || session::read_server(&reading, &to_main))?;
@@ -178,9 +181,9 @@ fn greet(screen: &mut Screen, identity: &Identity, why: &str, is_new_server: boo
     Ok(())
 }
 
-/// Tells main of the first signal that ends programs, and ends this one when main does not.
+/// Tells main of the first signal that ends programs, and ends this one, with the exit code `code`, when main does not.
 #[cfg(unix)]
-fn watch_signals(terminal: &Terminal) -> Result<Receiver<()>, Failure> {
+fn watch_signals(terminal: &Terminal, code: i32) -> Result<Receiver<()>, Failure> {
     use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
     let mut signals = signal_hook::iterator::Signals::new([SIGINT, SIGTERM, SIGHUP]).map_err(Failure::unexpected)?;
     let (to_main, events) = bounded(1);
@@ -190,7 +193,7 @@ fn watch_signals(terminal: &Terminal) -> Result<Receiver<()>, Failure> {
             let _ = to_main.send(()); // main may have ended by itself
             thread::sleep(SIGNAL_GRACE);
             terminal.restore();
-            std::process::exit(0);
+            std::process::exit(code);
         }
     })?;
     Ok(events)
@@ -198,6 +201,6 @@ fn watch_signals(terminal: &Terminal) -> Result<Receiver<()>, Failure> {
 
 /// Where there are no such signals, the system ends the program.
 #[cfg(not(unix))]
-fn watch_signals(_: &Terminal) -> Result<Receiver<()>, Failure> {
+fn watch_signals(_: &Terminal, _: i32) -> Result<Receiver<()>, Failure> {
     Ok(crossbeam_channel::never())
 }

@@ -1,11 +1,14 @@
 //! The command line. Each option is an environment variable, too.
 
+use std::ffi::OsString;
 use std::fmt;
 use std::net::Ipv6Addr;
 use std::path::PathBuf;
 use std::str::FromStr;
 
-use clap::Parser;
+use clap::error::ErrorKind;
+use clap::parser::ValueSource;
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::client::key_name::modern_realm;
 use crate::crypto::Fingerprint;
@@ -19,15 +22,17 @@ pub const DEFAULT_PORT: u16 = 12345;
 /// Without a terminal, lines come from stdin, one line per message or notice goes to stdout, and the program's own words go
 /// to stderr.
 #[derive(Debug, Clone, Parser)]
-#[command(name = "chat-client", version, after_help = EXIT_CODES)]
+// A server may be called help.
+#[command(name = "chat-client", version, after_help = EXIT_CODES, disable_help_subcommand = true)]
 pub struct Options {
-    /// The server: HOST, HOST:PORT, or an IPv6 address, in brackets when a port follows
+    /// The server: HOST, HOST:PORT, or an IPv6 address, in brackets when a port follows; one that is called key needs its
+    /// port: key:12345
     #[arg(env = "CHAT_SERVER", default_value = "127.0.0.1:12345")]
     pub server: Address,
 
     /// The folder of your keys and of known_keys [default: the current folder if it holds private_key.pem, else your data
     /// folder]
-    #[arg(long, env = "CHAT_IDENTITY", value_name = "DIR")]
+    #[arg(long, env = "CHAT_IDENTITY", value_name = "DIR", global = true)]
     pub identity: Option<PathBuf>,
 
     /// Certificates in PEM that may vouch for the server, or be its own
@@ -45,6 +50,68 @@ pub struct Options {
     /// Speak the old wire with a server that is known to speak the modern one: there, nobody proves who wrote what
     #[arg(long, env = "CHAT_ALLOW_LEGACY", conflicts_with = "accept_realm")]
     pub allow_legacy: bool,
+
+    /// What to do instead of chatting
+    #[command(subcommand)]
+    pub command: Option<Command>,
+}
+
+/// What can be done instead of chatting.
+#[derive(Debug, Clone, Subcommand)]
+pub enum Command {
+    /// Shows your keys, and carries your signing key from one device to another
+    #[command(subcommand)]
+    Key(KeyCommand),
+}
+
+/// What can be done with keys.
+#[derive(Debug, Clone, Subcommand)]
+pub enum KeyCommand {
+    /// Shows the fingerprints of your keys
+    Show,
+    /// Writes your signing key to a new file, encrypted under a passphrase
+    Export {
+        /// The file, which must not exist yet
+        file: PathBuf,
+        /// Where the passphrase comes from
+        #[command(flatten)]
+        passphrase: Passphrase,
+    },
+    /// Takes the signing key of a file that another device has exported
+    Import {
+        /// The file
+        file: PathBuf,
+        /// Where the passphrase comes from
+        #[command(flatten)]
+        passphrase: Passphrase,
+        /// Put it in the place of another signing key, which is kept as signing_key.pem.old
+        #[arg(long)]
+        replace: bool,
+    },
+}
+
+/// Where a passphrase comes from: a file, else a hidden question, else the first line of stdin.
+#[derive(Debug, Clone, clap::Args)]
+pub struct Passphrase {
+    /// Take the passphrase from the first line of this file [default: a hidden question, or the first line of stdin]
+    #[arg(long, env = "CHAT_PASSPHRASE_FILE", value_name = "FILE")]
+    pub passphrase_file: Option<PathBuf>,
+}
+
+impl Options {
+    /// Reads a command line.
+    ///
+    /// # Errors
+    /// What is wrong with it, or the help that it asks for.
+    pub fn read(args: impl IntoIterator<Item = OsString>) -> Result<Self, clap::Error> {
+        let matches = Self::command().try_get_matches_from(args)?;
+        let options = Self::from_arg_matches(&matches)?;
+        if options.command.is_some() && matches.value_source("server") == Some(ValueSource::CommandLine) {
+            let words = "your keys are the same for every server: none is named before a command";
+            return Err(Self::command().error(ErrorKind::ArgumentConflict, words));
+        }
+        Ok(options)
+    }
 }
 
 const EXIT_CODES: &str =
@@ -132,6 +199,37 @@ mod tests {
 
     #[test]
     fn the_command_line_is_well_formed() {
-        <Options as clap::CommandFactory>::command().debug_assert();
+        Options::command().debug_assert();
+    }
+
+    fn read(args: &[&str]) -> Result<Options, ErrorKind> {
+        Options::read(["chat-client"].iter().chain(args).map(OsString::from)).map_err(|error| error.kind())
+    }
+
+    #[test]
+    fn a_server_that_is_called_like_a_command_is_told_by_its_port() {
+        assert!(matches!(read(&["key", "show"]).unwrap().command, Some(Command::Key(KeyCommand::Show))));
+        for server in ["key:12345", "help", "chat.example.org", "127.0.0.1:7"] {
+            let options = read(&[server]).unwrap();
+            assert!(options.command.is_none());
+            assert!(options.server.to_string().starts_with(server), "{server}");
+        }
+        assert!(read(&[]).unwrap().command.is_none());
+        assert_eq!(read(&["key"]).unwrap_err(), ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand);
+        assert_eq!(read(&["chat.example.org", "key", "show"]).unwrap_err(), ErrorKind::ArgumentConflict);
+        for args in [&["--identity", "x", "key", "show"], &["key", "show", "--identity", "x"]] {
+            let options = read(args).unwrap();
+            assert_eq!(options.identity, Some("x".into()));
+            assert!(options.command.is_some());
+        }
+    }
+
+    #[test]
+    fn a_realm_is_accepted_by_its_key_and_never_together_with_the_old_wire() {
+        let realm = "ed25519:BwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwc=";
+        assert_eq!(read(&["--accept-realm", realm]).unwrap().accept_realm, Some(Realm([7; 32])));
+        assert_eq!(read(&["--accept-realm", &realm[8..]]).unwrap_err(), ErrorKind::ValueValidation);
+        assert!(read(&["--allow-legacy"]).unwrap().allow_legacy);
+        assert_eq!(read(&["--allow-legacy", "--accept-realm", realm]).unwrap_err(), ErrorKind::ArgumentConflict);
     }
 }
