@@ -2,10 +2,14 @@
 //!
 //! Pure: whatever takes time (hashing, saving) leaves as an effect and comes back as an input.
 
+mod bundles;
 mod directory;
 mod hub;
+mod room;
 mod session;
 mod throttle;
+mod timers;
+mod tokens;
 
 pub use directory::{
     Account, Change, Clash, Directory, Entries, MAX_RESTRICTIONS, MAX_TOPIC, Misfit, Restrictions, Room, Subject,
