@@ -7,7 +7,9 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use proptest::prelude::*;
-use secure_chat::chat::{Change, Directory, Effect, Entries, Hub, Input, Now, SessionId, Verifier, Work, WorkDone};
+use secure_chat::chat::{
+    Change, Dialect, Directory, Effect, Entries, Hub, Input, Now, RsaKey, SessionId, Verifier, Work, WorkDone,
+};
 use secure_chat::names::{Password, RoomName, UserName};
 use secure_chat::protocol::{ClientMessage, Command, Notice, Package, Reply, ServerMessage};
 use secure_chat::transcript::Realm;
@@ -100,6 +102,7 @@ impl World {
                     }
                     Effect::SaveKey(key) => assert_eq!(Some(&key.user), self.users.get(&session)),
                     Effect::Suspicious(..) => {}
+                    Effect::Answer(..) | Effect::Tell(..) | Effect::End(_) => panic!("nobody is on the modern wire"),
                 }
             }
         }
@@ -132,7 +135,7 @@ impl World {
                 self.ids += 1;
                 let id = SessionId(self.ids);
                 self.open.push(id);
-                self.feed(Input::Connected(id, IpAddr::from([127, 0, 0, 1])), id);
+                self.feed(Input::Connected(id, IpAddr::from([127, 0, 0, 1]), Dialect::Legacy), id);
             }
             Act::Disconnect(i) => {
                 let Some(id) = session(&self.open, i) else { return };
@@ -195,7 +198,9 @@ impl World {
                 let user = UserName::new(NAMES[n]);
                 let own = self.users.get(&session) == Some(&user);
                 self.heard.clear();
-                self.feed(Input::Key { session, user, key: Ok(format!("key of {session}").into()) }, session);
+                let pem = format!("key of {session}");
+                let key = RsaKey { spki: pem.as_bytes().into(), pem: pem.into() };
+                self.feed(Input::Key { session, user, key: Ok(key) }, session);
                 let others = self.places.get(&session).map(|room| self.in_room(room)).unwrap_or_default();
                 let reached: HashSet<_> = self.heard.keys().copied().collect();
                 assert!(reached.is_subset(&others) && !reached.contains(&session));

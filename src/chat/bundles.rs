@@ -1,12 +1,63 @@
 //! The keys of those who are here, and of some who were: whoever meets a hash in a roster asks for what it names.
 
 use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+use crate::names::UserName;
+use crate::protocol::modern::{Bundle, BundleKeys};
+use crate::transcript::{BundleHash, EntryKey, KeyHash};
 
 /// Keys that are kept when nobody has them any more.
 const MAX_DEPARTED: usize = 4096;
 
+/// The RSA key of a member on the legacy wire.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RsaKey {
+    /// SubjectPublicKeyInfo in canonical PEM.
+    pub pem: Arc<str>,
+    /// The same in DER.
+    pub spki: Arc<[u8]>,
+}
+
+/// A bundle whose two signatures hold.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KnownBundle {
+    /// What names it.
+    pub hash: BundleHash,
+    /// Whose it is.
+    pub account: UserName,
+    /// The keys and the signatures.
+    pub keys: BundleKeys,
+    /// The RSA key in canonical PEM, for those on the legacy wire.
+    pub pem: Arc<str>,
+}
+
+/// What is kept of a key.
+#[derive(Debug, Clone)]
+pub(super) enum Known {
+    Modern(Arc<KnownBundle>),
+    /// Of a member on the legacy wire: who announced it first, and its SubjectPublicKeyInfo in DER. Others may have announced
+    /// it, too.
+    Legacy(UserName, Arc<[u8]>),
+}
+
 /// SHA-256 over a bundle, or over a legacy member's key.
 pub(super) type Hash = [u8; 32];
+
+/// The hash that an entry of a roster bears, if it has a key.
+pub(super) fn hash_of(key: &EntryKey) -> Option<Hash> {
+    match key {
+        EntryKey::Modern(BundleHash(hash)) | EntryKey::Legacy(Some(KeyHash(hash))) => Some(*hash),
+        EntryKey::Legacy(None) => None,
+    }
+}
+
+impl KnownBundle {
+    /// What is told of it.
+    pub(super) fn to_bundle(&self) -> Arc<Bundle> {
+        Arc::new(Bundle::Modern { user: self.account.clone(), keys: self.keys.clone() })
+    }
+}
 
 /// Keys by their hash, each for as long as somebody holds it, and then until enough others were let go.
 #[derive(Debug)]
@@ -25,7 +76,7 @@ struct Kept<T> {
     departure: Option<u64>,
 }
 
-impl<T: Clone> Bundles<T> {
+impl<T> Bundles<T> {
     pub(super) fn new() -> Self {
         Self { kept: HashMap::new(), departed: BTreeMap::new(), departures: 0 }
     }
@@ -36,9 +87,8 @@ impl<T: Clone> Bundles<T> {
     }
 
     /// One more holds this.
-    pub(super) fn hold(&mut self, hash: Hash, bundle: &T) {
-        let kept =
-            self.kept.entry(hash).or_insert_with(|| Kept { bundle: bundle.clone(), holders: 0, departure: None });
+    pub(super) fn hold(&mut self, hash: Hash, bundle: T) {
+        let kept = self.kept.entry(hash).or_insert(Kept { bundle, holders: 0, departure: None });
         kept.holders += 1;
         if let Some(departure) = kept.departure.take() {
             self.departed.remove(&departure);
@@ -76,11 +126,11 @@ mod tests {
     #[test]
     fn keys_are_kept_while_somebody_has_them_and_a_number_of_others() {
         let mut bundles = Bundles::new();
-        bundles.hold(hash(0), &0);
-        bundles.hold(hash(0), &0);
+        bundles.hold(hash(0), 0);
+        bundles.hold(hash(0), 0);
         bundles.release(&hash(0));
         for n in 1..=MAX_DEPARTED + 1 {
-            bundles.hold(hash(n), &n);
+            bundles.hold(hash(n), n);
             bundles.release(&hash(n));
         }
         assert_eq!(bundles.get(&hash(0)), Some(&0));
@@ -93,13 +143,13 @@ mod tests {
     fn one_who_comes_back_goes_last() {
         let mut bundles = Bundles::new();
         for n in 0..MAX_DEPARTED {
-            bundles.hold(hash(n), &n);
+            bundles.hold(hash(n), n);
             bundles.release(&hash(n));
         }
-        bundles.hold(hash(0), &0);
+        bundles.hold(hash(0), 0);
         bundles.release(&hash(0));
         bundles.release(&hash(0));
-        bundles.hold(hash(MAX_DEPARTED), &MAX_DEPARTED);
+        bundles.hold(hash(MAX_DEPARTED), MAX_DEPARTED);
         bundles.release(&hash(MAX_DEPARTED));
         assert!(bundles.get(&hash(0)).is_some() && bundles.get(&hash(1)).is_none());
         assert_eq!((bundles.departed.len(), bundles.kept.len()), (MAX_DEPARTED, MAX_DEPARTED));

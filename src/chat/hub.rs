@@ -1,8 +1,19 @@
 //! The hub: sessions, rooms, and what each message does to them.
 
+mod accounts;
+mod acts;
 mod commands;
-mod rooms;
+mod creations;
+mod direct;
+mod endings;
+mod entering;
+mod grants;
+mod legacy;
+mod members;
+mod messages;
+mod requests;
 mod saving;
+mod session;
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::net::IpAddr;
@@ -11,9 +22,15 @@ use std::time::Duration;
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 
+use self::endings::Timer;
+pub use self::requests::is_waited_for;
 use self::saving::Wanted;
-use crate::chat::session::Session;
+use self::session::{Member, Modern, Pending, Session};
+use crate::chat::bundles::{Bundles, Known};
+use crate::chat::room::LiveRoom;
 use crate::chat::throttle::Throttle;
+use crate::chat::timers::Timers;
+use crate::chat::tokens::Tokens;
 use crate::chat::{Directory, Effect, Input, Now, SessionId, Subject};
 use crate::names::{RoomName, UserName};
 use crate::protocol::{ClientMessage, KeyAnnouncement, Notice, Reply, ServerMessage};
@@ -25,13 +42,22 @@ pub struct Hub {
     realm: Realm,
     /// Where everything comes from that the hub draws.
     rng: StdRng,
+    /// When the input under way came.
+    now: Now,
     sessions: HashMap<SessionId, Session>,
-    /// Members of each room that has any, in the order in which they came.
-    rooms: HashMap<RoomName, Vec<SessionId>>,
+    /// The sessions of each account that has any, in the order of their log-ins.
+    accounts: HashMap<UserName, Vec<SessionId>>,
+    /// The rooms that somebody is in.
+    rooms: HashMap<RoomName, LiveRoom>,
+    tokens: Tokens,
+    bundles: Bundles<Known>,
+    timers: Timers<Timer>,
     /// Names whose creation is on its way to the disk.
     claims: HashSet<Subject>,
     /// For each account and room with a change at the disk, those that wait behind it.
     under_way: HashMap<Subject, VecDeque<Wanted>>,
+    /// What sessions waited for that ended meanwhile.
+    orphans: HashMap<SessionId, Pending>,
     throttle: Throttle,
     effects: Vec<Effect>,
 }
@@ -44,10 +70,16 @@ impl Hub {
             directory,
             realm,
             rng: StdRng::from_seed(seed),
+            now: Now { elapsed: Duration::ZERO, unix_ms: 0 },
             sessions: HashMap::new(),
+            accounts: HashMap::new(),
             rooms: HashMap::new(),
+            tokens: Tokens::default(),
+            bundles: Bundles::new(),
+            timers: Timers::new(),
             claims: HashSet::new(),
             under_way: HashMap::new(),
+            orphans: HashMap::new(),
             throttle: Throttle::new(),
             effects: Vec::new(),
         }
@@ -65,39 +97,37 @@ impl Hub {
 
     /// When it wants an [`Input::Tick`], in the same time as [`Now::elapsed`]; `None` while it waits for nothing.
     pub fn deadline(&self) -> Option<Duration> {
-        None
+        self.timers.next()
     }
 
     /// Who is logged in at a session.
     pub fn user_of(&self, session: SessionId) -> Option<&UserName> {
-        Some(&self.sessions.get(&session)?.member()?.user)
+        Some(&self.member(session)?.user)
     }
 
     /// Takes one input; gives its effects, in the order in which they must be carried out.
     pub fn handle(&mut self, now: Now, input: Input) -> Vec<Effect> {
+        self.now = now;
         match input {
-            Input::Connected(session, address) => {
-                self.sessions.insert(session, Session::new(address));
-            }
-            Input::Message(session, message) => self.message(now, session, message),
+            Input::Connected(session, address, dialect) => self.connected(session, address, dialect),
+            Input::Message(session, message) => self.message(session, message),
             Input::Key { session, user, key } => self.key(session, user, key),
-            Input::Worked(session, done) => self.worked(now, session, done),
+            Input::Request(session, request) => self.request(session, request),
+            Input::Announce { session, id, run, bundle } => self.announce_request(session, id, run, bundle),
+            Input::Worked(session, done) => self.worked(session, done),
             Input::Stored { session, change, saved } => self.stored(session, change, saved),
             Input::Strengthened { change, weak } => self.strengthened(change, weak),
             Input::Disconnected(session) => self.disconnected(session),
-            Input::Tick => {} // nothing here waits for a moment
+            Input::Tick => self.tick(),
         }
         std::mem::take(&mut self.effects)
     }
 
-    fn message(&mut self, now: Now, session: SessionId, message: ClientMessage) {
+    fn message(&mut self, session: SessionId, message: ClientMessage) {
         match message {
             ClientMessage::Command(command) => {
-                self.command(now, session, command);
-                let waits = self.sessions.get(&session).is_some_and(|s| s.pending.is_some());
-                if !waits {
-                    self.effects.push(Effect::Ready(session));
-                }
+                self.command(session, command);
+                self.ready_unless_pending(session);
             }
             ClientMessage::Chat(package) => self.chat(session, package),
             ClientMessage::TooLong => self.reply(session, Reply::MessageTooLong),
@@ -111,27 +141,27 @@ impl Hub {
         Some(self.sessions.get(&session)?.address)
     }
 
-    fn take_out(&self, session: SessionId) -> Option<(UserName, RoomName)> {
-        let found = self.sessions.get(&session)?;
-        Some((found.member()?.user.clone(), found.room()?.clone()))
+    fn member(&self, session: SessionId) -> Option<&Member> {
+        self.sessions.get(&session)?.member()
     }
 
-    fn remove(&mut self, session: SessionId, room: &RoomName) {
-        if let Some(members) = self.rooms.get_mut(room) {
-            members.retain(|member| *member != session);
-            if members.is_empty() {
-                self.rooms.remove(room);
-            }
-        }
+    fn room_of(&self, session: SessionId) -> Option<&RoomName> {
+        self.sessions.get(&session)?.room()
     }
 
-    fn others(&self, session: SessionId, room: &RoomName) -> Vec<SessionId> {
-        let members = self.rooms.get(room).map(Vec::as_slice).unwrap_or_default();
+    fn modern_mut(&mut self, session: SessionId) -> Option<&mut Modern> {
+        self.sessions.get_mut(&session)?.modern_mut()
+    }
+
+    /// Members on the legacy wire but one.
+    fn legacy_others(&self, session: SessionId, room: &RoomName) -> Vec<SessionId> {
+        let members = self.rooms.get(room).map(LiveRoom::legacy).unwrap_or_default();
         members.iter().copied().filter(|member| *member != session).collect()
     }
 
+    /// To members on the legacy wire.
     fn notice(&mut self, room: &RoomName, notice: Notice) {
-        let members = self.rooms.get(room).cloned().unwrap_or_default();
+        let members = self.rooms.get(room).map(LiveRoom::legacy).unwrap_or_default().to_vec();
         self.deliver(members, ServerMessage::Notice(notice));
     }
 
@@ -141,7 +171,19 @@ impl Hub {
         }
     }
 
+    /// Answers a session, on whichever wire it is.
     fn reply(&mut self, session: SessionId, reply: Reply) {
-        self.effects.push(Effect::Send(session, ServerMessage::Reply(reply)));
+        let Some(found) = self.sessions.get(&session) else { return };
+        let effect = match found.modern() {
+            None => Effect::Send(session, ServerMessage::Reply(reply)),
+            Some(modern) => Effect::Answer(session, self.answer_of(modern.request, reply)),
+        };
+        self.effects.push(effect);
+    }
+
+    fn ready_unless_pending(&mut self, session: SessionId) {
+        if self.sessions.get(&session).is_some_and(|s| s.pending.is_none()) {
+            self.effects.push(Effect::Ready(session));
+        }
     }
 }

@@ -11,9 +11,10 @@ mod throttle;
 mod timers;
 mod tokens;
 
+pub use bundles::{KnownBundle, RsaKey};
 pub use directory::{
     Account, Change, Clash, Directory, Entries, MAX_RESTRICTIONS, MAX_TOPIC, Misfit, Restrictions, Room, Subject,
     Unfit, Verifier,
 };
-pub use hub::Hub;
-pub use session::{Effect, Entry, Input, Now, SessionId, Work, WorkDone};
+pub use hub::{Hub, is_waited_for};
+pub use session::{Audience, Dialect, Effect, Input, Now, SessionId, Work, WorkDone};

@@ -5,9 +5,11 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::chat::{Change, Subject, Verifier};
-use crate::names::{Password, RoomName, UserName};
+use crate::chat::{Change, KnownBundle, RsaKey, Verifier};
+use crate::names::{Password, UserName};
+use crate::protocol::modern::{Answer, Event, Refusal, Request};
 use crate::protocol::{ClientMessage, KeyAnnouncement, ServerMessage};
+use crate::transcript::RunId;
 
 /// One connection, for as long as the server runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -28,21 +30,43 @@ pub struct Now {
     pub unix_ms: u64,
 }
 
+/// Which wire a session speaks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Dialect {
+    /// That of the Python scripts.
+    Legacy,
+    /// `secure-chat/1`.
+    Modern,
+}
+
 /// What happens to the hub.
 #[derive(Debug)]
 pub enum Input {
     /// A session began.
-    Connected(SessionId, IpAddr),
-    /// A client said something other than a key.
+    Connected(SessionId, IpAddr, Dialect),
+    /// A client on the legacy wire said something other than a key.
     Message(SessionId, ClientMessage),
-    /// A client announced a key: in canonical PEM, or why it is refused. The check took place before.
+    /// A client on the legacy wire announced a key, or why it is refused. The check took place before.
     Key {
         /// The session that announced it.
         session: SessionId,
         /// The name that it was announced for.
         user: UserName,
-        /// The canonical PEM.
-        key: Result<Arc<str>, String>,
+        /// The key.
+        key: Result<RsaKey, String>,
+    },
+    /// A client on the modern wire asked for something other than an `announce`, or sent a line that asks for nothing.
+    Request(SessionId, Result<Box<Request>, Refusal>),
+    /// A client on the modern wire announced a bundle, or why it is refused. The check took place before.
+    Announce {
+        /// The session that announced it.
+        session: SessionId,
+        /// The request's id.
+        id: u64,
+        /// The client's run.
+        run: RunId,
+        /// The bundle, whose two signatures hold.
+        bundle: Result<Arc<KnownBundle>, String>,
     },
     /// Work that the hub had asked for is done.
     Worked(SessionId, WorkDone),
@@ -71,20 +95,51 @@ pub enum Input {
 /// What the hub wants done.
 #[derive(Debug)]
 pub enum Effect {
-    /// Send a message to one session.
+    /// Send a message to one session on the legacy wire.
     Send(SessionId, ServerMessage),
-    /// Send a message to each of these sessions.
+    /// Send a message to each of these sessions on the legacy wire.
     Deliver(Vec<SessionId>, ServerMessage),
+    /// Answer a request of a session on the modern wire.
+    Answer(SessionId, Answer),
+    /// Send an event to these sessions on the modern wire: the same line to all.
+    Tell(Audience, Box<Event>),
+    /// End a session, once everything before is sent. It is none of the hub's any more.
+    End(SessionId),
     /// Let the session's own thread do something slow; [`Input::Worked`] follows.
     Work(SessionId, Work),
     /// Write a change to the disk; [`Input::Stored`] follows.
     Store(Option<SessionId>, Change),
     /// Keep a user's key.
     SaveKey(KeyAnnouncement),
-    /// The session's command has been answered: its next message may come.
+    /// The session's command, or request, has been answered: its next one may come.
     Ready(SessionId),
     /// Something that no honest client does, for the log.
     Suspicious(SessionId, &'static str),
+}
+
+/// Who gets an event.
+#[derive(Debug, Clone)]
+pub enum Audience {
+    /// One session.
+    One(SessionId),
+    /// All of these but one.
+    All {
+        /// The sessions, as the room keeps them.
+        of: Arc<Vec<SessionId>>,
+        /// Who knows already.
+        except: Option<SessionId>,
+    },
+}
+
+impl Audience {
+    /// The sessions.
+    pub fn iter(&self) -> impl Iterator<Item = SessionId> {
+        let (one, all, except) = match self {
+            Self::One(session) => (Some(*session), &[][..], None),
+            Self::All { of, except } => (None, of.as_slice(), *except),
+        };
+        one.into_iter().chain(all.iter().copied().filter(move |session| Some(*session) != except))
+    }
 }
 
 /// Slow work with a password.
@@ -113,81 +168,4 @@ pub enum WorkDone {
     },
     /// Of [`Work::Hash`].
     Hashed(Verifier),
-}
-
-/// Something that is entered with a password.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Entry {
-    /// An account.
-    Login(UserName),
-    /// A room.
-    Join(RoomName),
-}
-
-/// Who and where a session is.
-#[derive(Debug)]
-pub(super) enum State {
-    Guest,
-    LoggedIn(Member),
-    InRoom(Member, RoomName),
-}
-
-/// A logged-in user at one session.
-#[derive(Debug)]
-pub(super) struct Member {
-    pub(super) user: UserName,
-    /// The key that this session announced, in canonical PEM.
-    pub(super) key: Option<Arc<str>>,
-}
-
-impl Member {
-    pub(super) fn announcement(&self) -> Option<KeyAnnouncement> {
-        Some(KeyAnnouncement { user: self.user.clone(), pem: self.key.clone()? })
-    }
-}
-
-/// What a session's command waits for. Nothing else comes from the session until then, except its end.
-#[derive(Debug)]
-pub(super) enum Pending {
-    Hash(Subject),
-    Check {
-        entry: Entry,
-        /// The hash that the password is checked against.
-        against: Option<Verifier>,
-    },
-    /// The change that creates something, whose name is claimed meanwhile.
-    StoreCreation(Subject),
-    /// A better hash; the entry is granted whether or not it could be saved.
-    StoreBetter(Entry),
-}
-
-#[derive(Debug)]
-pub(super) struct Session {
-    pub(super) address: IpAddr,
-    pub(super) state: State,
-    pub(super) pending: Option<Pending>,
-    /// How many different keys it has announced, one after the other.
-    pub(super) keys: u32,
-    /// The last of them.
-    pub(super) last_key: Option<Arc<str>>,
-}
-
-impl Session {
-    pub(super) fn new(address: IpAddr) -> Self {
-        Self { address, state: State::Guest, pending: None, keys: 0, last_key: None }
-    }
-
-    pub(super) fn member(&self) -> Option<&Member> {
-        match &self.state {
-            State::Guest => None,
-            State::LoggedIn(member) | State::InRoom(member, _) => Some(member),
-        }
-    }
-
-    pub(super) fn room(&self) -> Option<&RoomName> {
-        match &self.state {
-            State::InRoom(_, room) => Some(room),
-            State::Guest | State::LoggedIn(_) => None,
-        }
-    }
 }

@@ -16,7 +16,7 @@ const MAX_TOKENS: usize = 64;
 
 /// SHA-256 of a token: all that is kept of it. A token has 256 random bits, so nothing slower is needed, and looking it up in
 /// a table tells nothing about it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(super) struct TokenHash([u8; 32]);
 
 impl TokenHash {

@@ -182,6 +182,12 @@ fn reply_text(reply: &Reply) -> String {
             format!("Error: message too long for {members} of the room, who did not get it. Send it in shorter parts.")
         }
         Reply::KeyRefused(why) => format!("Error: your public key was refused: {why}. Others cannot write to you."),
+        Reply::Banned { room, .. } => format!("You are banned from '{room}'."),
+        Reply::Muted(room) => format!("You are muted in '{room}'."),
+        Reply::ModernOnly(room) => format!("Room '{room}' takes modern clients only."),
+        Reply::PutOut { room, by } => format!("You were removed from '{room}' by {by}."),
+        Reply::LegacyLoginOff => "Legacy log-ins are switched off for this account.".into(),
+        Reply::PasswordChanged => "The password of this account was changed. You must connect and /login again.".into(),
         Reply::ShuttingDown => "The server is shutting down.".into(),
         Reply::ModernClientsOnly => "This server takes modern clients only.".into(),
         Reply::NotSaved => {

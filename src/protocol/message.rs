@@ -108,6 +108,23 @@ pub enum Reply {
         members: usize,
     },
     KeyRefused(String),
+    /// The account is banned from the room, until then (in milliseconds since 1970) or for good.
+    Banned {
+        room: RoomName,
+        until: Option<u64>,
+    },
+    Muted(RoomName),
+    /// The room takes modern clients alone.
+    ModernOnly(RoomName),
+    /// Somebody put the session out of the room.
+    PutOut {
+        room: RoomName,
+        by: UserName,
+    },
+    /// The account takes no log-ins over the legacy wire.
+    LegacyLoginOff,
+    /// Another session changed the account's password: this one ends.
+    PasswordChanged,
     /// The change could not be written to the disk and was not made.
     NotSaved,
     ShuttingDown,

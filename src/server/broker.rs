@@ -6,12 +6,12 @@ use std::time::{Duration, Instant};
 
 use tracing::{debug, info, warn};
 
-use crate::chat::{Effect, Hub, Input, Now, SessionId};
+use crate::chat::{Dialect, Effect, Hub, Input, Now, SessionId};
 use crate::protocol::modern::{self, ByeReason};
 use crate::protocol::{Reply, ServerMessage, legacy};
 use crate::server::clock::unix_ms;
 use crate::server::mailbox::{Event, Order, Turn};
-use crate::server::peer::{Peer, Wire};
+use crate::server::peer::Peer;
 use crate::server::sync::{Receiver, RecvTimeoutError, Sender, recv_until};
 
 /// Most events in one turn: what comes out of a turn goes to each recipient in one write.
@@ -99,7 +99,7 @@ impl Broker {
                 }
                 let session = peer.session();
                 self.peers.insert(session, peer);
-                self.hub_handles(Input::Connected(session, address));
+                self.hub_handles(Input::Connected(session, address, wire));
             }
             Event::Input(input) => self.input(input),
             Event::Wait(session) => self.give_turn(session, Turn::Ready { logged_in: self.is_logged_in(session) }),
@@ -143,6 +143,7 @@ impl Broker {
                 self.deliver(&[session], &message);
             }
             Effect::Deliver(sessions, message) => self.deliver(&sessions, &message),
+            Effect::Answer(..) | Effect::Tell(..) | Effect::End(_) => {} // no request reaches the hub yet
             Effect::Work(session, work) => self.give_turn(session, Turn::Work(work)),
             Effect::Ready(session) => {
                 self.give_turn(session, Turn::Ready { logged_in: self.is_logged_in(session) });
@@ -209,8 +210,8 @@ impl Broker {
         self.ending = true;
         info!(sessions = self.peers.len(), "saying goodbye");
         let on =
-            |wire: Wire| self.peers.values().filter(|peer| peer.wire == wire).map(Peer::session).collect::<Vec<_>>();
-        let (legacy, modern) = (on(Wire::Legacy), on(Wire::Modern));
+            |wire: Dialect| self.peers.values().filter(|peer| peer.wire == wire).map(Peer::session).collect::<Vec<_>>();
+        let (legacy, modern) = (on(Dialect::Legacy), on(Dialect::Modern));
         self.deliver(&legacy, &ServerMessage::Reply(Reply::ShuttingDown));
         let mut bye = Vec::new();
         modern::encode_event(&modern::Event::bye(ByeReason::ShuttingDown), &mut bye);

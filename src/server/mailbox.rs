@@ -1,15 +1,14 @@
 //! What the threads say to each other.
 
-use crate::chat::{Change, Input, SessionId, Work};
+use crate::chat::{Change, Dialect, Input, SessionId, Work};
 use crate::protocol::KeyAnnouncement;
 use crate::server::link::Link;
-use crate::server::peer::Wire;
 use crate::server::sync::{Arc, Sender};
 
 /// What reaches the broker.
 pub(super) enum Event {
     /// A connection begins; turns go to its thread.
-    Connected(Arc<Link>, Sender<Turn>, Wire),
+    Connected(Arc<Link>, Sender<Turn>, Dialect),
     /// Something for the hub.
     Input(Input),
     /// A connection waits until everything that it said before is done.

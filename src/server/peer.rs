@@ -1,23 +1,14 @@
 //! A connection as the broker writes to it, on either wire.
 
-use crate::chat::SessionId;
+use crate::chat::{Dialect, SessionId};
 use crate::protocol::RECORD_LIMIT;
 use crate::server::link::Link;
 use crate::server::mailbox::Turn;
 use crate::server::sync::{Arc, Sender};
 
-/// What a connection speaks.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Wire {
-    /// What the Python scripts speak: a record is a message.
-    Legacy,
-    /// `secure-chat/1`: a line is a message.
-    Modern,
-}
-
 /// One connection.
 pub(super) struct Peer {
-    pub(super) wire: Wire,
+    pub(super) wire: Dialect,
     link: Arc<Link>,
     turns: Sender<Turn>,
     /// Lines that are still to be encrypted: those of one turn share their records.
@@ -27,7 +18,7 @@ pub(super) struct Peer {
 }
 
 impl Peer {
-    pub(super) fn new(wire: Wire, link: Arc<Link>, turns: Sender<Turn>) -> Self {
+    pub(super) fn new(wire: Dialect, link: Arc<Link>, turns: Sender<Turn>) -> Self {
         Self { wire, link, turns, lines: Vec::new(), touched: false }
     }
 
@@ -86,7 +77,7 @@ mod tests {
     use crate::tls::{MODERN, Received, Stream};
 
     /// A peer on this wire, and its other end.
-    fn peer(wire: Wire) -> (Peer, Stream) {
+    fn peer(wire: Dialect) -> (Peer, Stream) {
         let (at_server, at_client) = connect(&server(), client(&[MODERN]));
         let address = "127.0.0.1:1".parse().unwrap();
         let link = Link::new(SessionId(1), address, at_server, 1 << 20, presence().0, Seats::new(1));
@@ -102,7 +93,7 @@ mod tests {
 
     #[test]
     fn the_lines_of_a_turn_share_their_records_and_legacy_messages_have_one_each() {
-        let (mut modern, other_end) = peer(Wire::Modern);
+        let (mut modern, other_end) = peer(Dialect::Modern);
         assert!(modern.queue_line(b"one\n"));
         assert!(!modern.queue_line(b"two\n"));
         modern.flush();
@@ -110,7 +101,7 @@ mod tests {
         modern.close();
         assert_eq!(records(&other_end), [b"one\ntwo\n".to_vec(), b"three\n".to_vec()]);
 
-        let (mut legacy, other_end) = peer(Wire::Legacy);
+        let (mut legacy, other_end) = peer(Dialect::Legacy);
         assert!(legacy.queue_record(b"one"));
         assert!(!legacy.queue_record(b"two"));
         legacy.close();
@@ -119,7 +110,7 @@ mod tests {
 
     #[test]
     fn many_lines_fill_their_records() {
-        let (mut modern, other_end) = peer(Wire::Modern);
+        let (mut modern, other_end) = peer(Dialect::Modern);
         let line = [&[b'x'; 99][..], b"\n"].concat();
         (0..1000).for_each(|_| _ = modern.queue_line(&line));
         assert!(modern.lines.len() < RECORD_LIMIT);

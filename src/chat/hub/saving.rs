@@ -6,7 +6,7 @@
 use std::collections::VecDeque;
 
 use crate::chat::hub::Hub;
-use crate::chat::session::Pending;
+use crate::chat::hub::session::Pending;
 use crate::chat::{Change, Effect, SessionId, Subject, Verifier};
 use crate::protocol::Reply;
 
@@ -22,7 +22,7 @@ pub(super) struct Wanted {
 
 /// What became of a change.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Outcome {
+pub(super) enum Outcome {
     Made,
     NotSaved,
     /// It did not fit any longer when its turn came.
@@ -54,6 +54,9 @@ impl Hub {
 
     pub(super) fn stored(&mut self, session: Option<SessionId>, change: Change, saved: bool) {
         let subject = change.subject();
+        if let (true, Change::RemoveRoom { room }) = (saved, &change) {
+            self.tell_members(room); // while there still is a room to join
+        }
         let outcome = match saved.then(|| self.directory.apply(change.clone())) {
             Some(Ok(())) => Outcome::Made,
             Some(Err(_)) => Outcome::Unfit,
@@ -89,7 +92,8 @@ impl Hub {
             self.claims.remove(&change.subject());
         }
         let Some(session) = session else { return };
-        let Some(pending) = self.sessions.get_mut(&session).and_then(|s| s.pending.take()) else { return };
+        let pending = self.sessions.get_mut(&session).and_then(|s| s.pending.take());
+        let Some(pending) = pending.or_else(|| self.orphans.remove(&session)) else { return };
         let made = outcome == Outcome::Made;
         match pending {
             Pending::StoreCreation(Subject::User(user)) if made => self.reply(session, Reply::Registered(user)),
@@ -97,7 +101,9 @@ impl Hub {
             Pending::StoreCreation(_) => self.reply(session, Reply::NotSaved),
             // The password was right; that its better hash could not be saved is for the log.
             Pending::StoreBetter(entry) => self.enter(session, entry),
-            Pending::Hash(_) | Pending::Check { .. } => {}
+            Pending::StoreOwn => self.settle_own(session, change, outcome),
+            Pending::StoreAct(act) => self.settle_act(session, *act, outcome),
+            _ => {} // it waits for something else
         }
     }
 
@@ -108,12 +114,6 @@ impl Hub {
     /// Whether a change that nobody waits for is still to be sent to the disk.
     pub fn owes_strengthening(&self) -> bool {
         self.under_way.values().flatten().any(|wanted| wanted.session.is_none())
-    }
-
-    pub(super) fn ready_unless_pending(&mut self, session: SessionId) {
-        if self.sessions.get(&session).is_some_and(|s| s.pending.is_none()) {
-            self.effects.push(Effect::Ready(session));
-        }
     }
 }
 

@@ -47,6 +47,14 @@ impl Changes {
         self.joined.len() + self.removed.len()
     }
 
+    /// Whether a session is gone: one that returns, or whose key changes, is not.
+    pub(in crate::chat) fn somebody_went(&self) -> bool {
+        let stays = |gone: &RosterEntry| {
+            self.joined.iter().any(|joined| joined.entry.run == gone.run && joined.entry.account == gone.account)
+        };
+        !self.removed.iter().all(stays)
+    }
+
     fn find(&mut self, entry: &RosterEntry) -> Option<&mut Joined> {
         self.joined.iter_mut().find(|joined| joined.entry == *entry)
     }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use tracing::{debug, info};
 
 use super::{BrokerGone, Connection, Inbound, READ};
-use crate::chat::Input;
+use crate::chat::{Input, RsaKey};
 use crate::crypto::PublicKey;
 use crate::protocol::{
     ClientMessage, KeyAnnouncement, MAX_MESSAGE, Reassembled, Reassembler, Reply, ServerMessage, legacy,
@@ -24,8 +24,8 @@ const MAX_GUEST_MESSAGE: usize = 64 * 1024;
 /// How long somebody who is turned away may take to read why.
 const PARTING: Duration = Duration::from_secs(5);
 
-/// A key in canonical PEM, or why it is refused.
-type CheckedKey = Result<Arc<str>, String>;
+/// A key, or why it is refused.
+type CheckedKey = Result<RsaKey, String>;
 
 /// What a peer has said so far.
 pub(super) struct Legacy {
@@ -88,7 +88,7 @@ impl Legacy {
     fn check_key(&mut self, connection: &Connection, pem: Arc<str>) -> CheckedKey {
         let known = self.last_key.as_ref().filter(|(last, _)| *last == pem).map(|(_, key)| key.clone());
         let key = known.unwrap_or_else(|| match PublicKey::from_pem(&pem) {
-            Ok(key) => Ok(Arc::clone(key.pem())),
+            Ok(key) => Ok(RsaKey { pem: Arc::clone(key.pem()), spki: Arc::clone(key.spki_der()) }),
             Err(why) => {
                 debug!(session = %connection.link.session, %why, "key refused");
                 Err(why.to_string())

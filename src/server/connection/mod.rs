@@ -11,12 +11,11 @@ use tracing::info;
 
 use self::legacy::Legacy;
 use self::modern::Modern;
-use crate::chat::Input;
+use crate::chat::{Dialect, Input};
 use crate::server::hashing::Hasher;
 use crate::server::host::Host;
 use crate::server::link::Link;
 use crate::server::mailbox::{Event, Turn};
-use crate::server::peer::Wire;
 use crate::server::sync::{Arc, Receiver, Sender, bounded};
 use crate::tls::{self, Received};
 
@@ -62,18 +61,18 @@ pub(super) fn serve(link: Arc<Link>, services: Services) {
     let host = Arc::clone(&services.host);
     match link.stream.alpn().as_deref() {
         Some(tls::MODERN) => match modern::greet(&link, &host) {
-            Ok(()) => run(link, services, Wire::Modern, &mut Modern::new()),
+            Ok(()) => run(link, services, Dialect::Modern, &mut Modern::new()),
             Err(error) => {
                 info!(session = %link.session, peer = %link.peer, %error, "turned away: the realm cannot be proved to it");
                 link.close();
             }
         },
-        _ if host.takes_legacy() => run(link, services, Wire::Legacy, &mut Legacy::new()),
+        _ if host.takes_legacy() => run(link, services, Dialect::Legacy, &mut Legacy::new()),
         _ => legacy::turn_away(&link),
     }
 }
 
-fn run(link: Arc<Link>, services: Services, wire: Wire, inbound: &mut impl Inbound) {
+fn run(link: Arc<Link>, services: Services, wire: Dialect, inbound: &mut impl Inbound) {
     let Services { events, hasher, .. } = services;
     // One command is under way at a time, and it waits for one turn at a time.
     let (turn_sender, turns) = bounded(1);

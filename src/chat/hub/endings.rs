@@ -1,0 +1,94 @@
+//! How sessions begin and end, and what is due when.
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use crate::chat::hub::Hub;
+use crate::chat::hub::session::Session;
+use crate::chat::tokens::TokenHash;
+use crate::chat::{Dialect, Effect, SessionId};
+use crate::names::RoomName;
+use crate::protocol::Reply;
+use crate::protocol::modern::{ByeReason, Event};
+use crate::transcript::RosterEntry;
+
+/// How long a session on the modern wire may say nothing.
+const SILENCE: Duration = Duration::from_secs(75);
+
+/// What the hub wants to be called for.
+#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Timer {
+    /// A session may have been silent for too long.
+    Silent(SessionId),
+    /// An entry may have been away for too long.
+    Away(RoomName, RosterEntry),
+    /// Changes that were collected are told.
+    Collected(RoomName),
+    /// A token's life may have ended.
+    Token(TokenHash),
+}
+
+impl Hub {
+    pub(super) fn connected(&mut self, session: SessionId, address: IpAddr, dialect: Dialect) {
+        self.sessions.insert(session, Session::new(address, dialect, self.now.elapsed));
+        if dialect == Dialect::Modern {
+            self.timers.set(self.now.elapsed + SILENCE, Timer::Silent(session));
+        }
+    }
+
+    /// Something came from a session.
+    pub(super) fn heard(&mut self, session: SessionId) {
+        let now = self.now.elapsed;
+        self.modern_mut(session).into_iter().for_each(|modern| modern.heard = now);
+    }
+
+    pub(super) fn tick(&mut self) {
+        while let Some(timer) = self.timers.due(self.now.elapsed) {
+            match timer {
+                Timer::Silent(session) => self.listen(session),
+                Timer::Away(room, entry) => self.away_ends(&room, &entry),
+                Timer::Collected(room) => self.collected(&room),
+                Timer::Token(token) => self.token_ends(token),
+            }
+        }
+    }
+
+    /// Ends a session that is silent. One that is waited for may say nothing: the answer is on its way.
+    fn listen(&mut self, session: SessionId) {
+        let Some(found) = self.sessions.get(&session) else { return };
+        let Some(modern) = found.modern() else { return };
+        let end = if found.pending.is_some() { self.now.elapsed } else { modern.heard } + SILENCE;
+        if end <= self.now.elapsed {
+            self.end(session, ByeReason::Silent);
+        } else {
+            self.timers.set(end, Timer::Silent(session));
+        }
+    }
+
+    /// Ends a session, and tells it why.
+    pub(super) fn end(&mut self, session: SessionId, reason: ByeReason) {
+        if self.is_modern(session) {
+            self.tell_one(session, Event::bye(reason));
+        } else {
+            self.reply(session, Reply::PasswordChanged); // nothing else ends one on the legacy wire
+        }
+        self.cut(session);
+    }
+
+    pub(super) fn cut(&mut self, session: SessionId) {
+        self.effects.push(Effect::End(session));
+        self.disconnected(session);
+    }
+
+    pub(super) fn disconnected(&mut self, session: SessionId) {
+        self.lose(session);
+        self.become_nobody(session);
+        let Some(Session { pending: Some(pending), address, .. }) = self.sessions.remove(&session) else { return };
+        if pending.is_check() {
+            self.throttle.end(address); // nobody will come back with its outcome
+        }
+        if pending.is_consequential() {
+            self.orphans.insert(session, pending);
+        }
+    }
+}

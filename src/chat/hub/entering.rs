@@ -1,0 +1,176 @@
+//! What is entered with a password: accounts and rooms; and the slow work that passwords need.
+
+use crate::chat::hub::Hub;
+use crate::chat::hub::saving::Wanted;
+use crate::chat::hub::session::{Entry, Pending};
+use crate::chat::throttle::Try;
+use crate::chat::{Change, Effect, SessionId, Subject, Verifier, Work, WorkDone};
+use crate::names::{Password, RoomName, UserName};
+use crate::protocol::Reply;
+
+impl Hub {
+    pub(super) fn login(&mut self, session: SessionId, user: UserName, password: Password) {
+        let account = self.directory.users().contains_key(&user).then(|| user.clone());
+        if self.throttled(session, Try::Login(account.as_ref())) {
+            return;
+        }
+        let verifier = self.directory.users().get(&user).map(|account| account.password.clone());
+        self.check(session, Entry::Login(user), password, verifier);
+    }
+
+    /// Who returns to a room needs its password no more than god does.
+    pub(super) fn join(&mut self, session: SessionId, room: RoomName, password: Option<Password>) {
+        let Some(member) = self.user_of(session).cloned() else { return };
+        if let Some(refused) = self.join_refused(session, &room) {
+            return self.reply(session, refused);
+        }
+        if member.is_god() || self.is_listed(session, &room) {
+            return self.enter_room(session, &room);
+        }
+        let Some(password) = password else { return self.reply(session, Reply::IncorrectRoomPassword) };
+        if self.throttled(session, Try::Join(&member)) {
+            return;
+        }
+        let verifier = self.directory.rooms().get(&room).map(|room| room.password.clone());
+        self.check(session, Entry::Join(room), password, verifier);
+    }
+
+    /// What keeps a session out of a room, its password aside.
+    fn join_refused(&self, session: SessionId, name: &RoomName) -> Option<Reply> {
+        let Some(room) = self.directory.rooms().get(name) else { return Some(Reply::NoSuchRoom(name.clone())) };
+        if let Some(until) = self.restricted(&room.bans, self.user_of(session)?) {
+            return Some(Reply::Banned { room: name.clone(), until });
+        }
+        let kept_out = room.modern_only && !self.is_modern(session);
+        kept_out.then(|| Reply::ModernOnly(name.clone()))
+    }
+
+    fn check(&mut self, session: SessionId, entry: Entry, password: Password, verifier: Option<Verifier>) {
+        let pending = Pending::Check { entry, against: verifier.clone() };
+        self.work(session, pending, Work::Check { password, verifier });
+    }
+
+    pub(super) fn throttled(&mut self, session: SessionId, what: Try<'_>) -> bool {
+        let Some(address) = self.address(session) else { return true };
+        let Err(wait) = self.throttle.begin(self.now.elapsed, address, what) else { return false };
+        self.reply(session, Reply::TooManyAttempts { seconds: wait.as_secs_f64().ceil() as u64 });
+        true
+    }
+
+    pub(super) fn work(&mut self, session: SessionId, pending: Pending, work: Work) {
+        if let Some(found) = self.sessions.get_mut(&session) {
+            found.pending = Some(pending);
+            found.overtaken = false;
+            self.effects.push(Effect::Work(session, work));
+        }
+    }
+
+    pub(super) fn worked(&mut self, session: SessionId, done: WorkDone) {
+        let Some(pending) = self.sessions.get_mut(&session).and_then(|s| s.pending.take()) else { return };
+        match (pending, done) {
+            (Pending::Hash { creation, modern_only }, WorkDone::Hashed(verifier)) => {
+                self.store_creation(session, creation, verifier, modern_only);
+            }
+            (Pending::HashOwn { instead_of }, WorkDone::Hashed(verifier)) => {
+                self.store_own_password(session, verifier, instead_of);
+            }
+            (Pending::HashRoom(act), WorkDone::Hashed(verifier)) => self.store_room_password(session, act, verifier),
+            (Pending::Check { entry, against }, WorkDone::Checked { right: true, better }) => {
+                self.granted(session, entry, against, better);
+            }
+            (Pending::Check { entry, .. }, _) => self.denied(session, &entry),
+            (Pending::CheckOwn { change, against }, done) => {
+                let right = matches!(done, WorkDone::Checked { right: true, .. });
+                self.checked_own(session, change, against, right);
+            }
+            _ => {} // the connection answers what it was asked; anything else is not answered
+        }
+        self.ready_unless_pending(session);
+    }
+
+    /// `better` is another hash of the password that was checked `against` one.
+    fn granted(&mut self, session: SessionId, entry: Entry, against: Option<Verifier>, better: Option<Verifier>) {
+        let account = match &entry {
+            Entry::Login(user) => Some(user),
+            Entry::Join(_) => None,
+        };
+        self.try_passed(session, account);
+        let Some(password) = better else { return self.enter(session, entry) };
+        let change = match entry.clone() {
+            Entry::Login(user) => Change::SetUserPassword { user, password },
+            Entry::Join(room) => Change::SetRoomPassword { room, password },
+        };
+        let wanted = Wanted { session: Some(session), change, instead_of: against };
+        self.wait_for_store(session, Pending::StoreBetter(entry), wanted);
+    }
+
+    /// A password was right: that of this account, or of a room.
+    pub(super) fn try_passed(&mut self, session: SessionId, account: Option<&UserName>) {
+        let Some(address) = self.address(session) else { return };
+        self.throttle.end(address);
+        account.into_iter().for_each(|user| self.throttle.passed(address, user));
+    }
+
+    /// The account's own password was wrong, or that of this account.
+    pub(super) fn try_failed(&mut self, session: SessionId, account: &UserName) {
+        let Some(address) = self.address(session) else { return };
+        self.throttle.end(address);
+        // Failures at accounts that do not exist would fill the table with any name that comes.
+        let account = Some(account).filter(|user| self.directory.users().contains_key(*user));
+        self.throttle.failed(self.now.elapsed, address, Try::Login(account));
+    }
+
+    fn denied(&mut self, session: SessionId, entry: &Entry) {
+        match entry {
+            Entry::Login(user) => self.try_failed(session, user),
+            Entry::Join(_) => {
+                let Some(address) = self.address(session) else { return };
+                self.throttle.end(address);
+                if let Some(member) = self.user_of(session).cloned() {
+                    self.throttle.failed(self.now.elapsed, address, Try::Join(&member));
+                }
+            }
+        }
+        self.turn_away(session, entry);
+    }
+
+    fn turn_away(&mut self, session: SessionId, entry: &Entry) {
+        let refused = match entry {
+            Entry::Login(_) => Reply::LoginFailed,
+            Entry::Join(_) => Reply::IncorrectRoomPassword,
+        };
+        self.reply(session, refused);
+    }
+
+    /// The password is right, or was: it may have been changed, the room removed or its user banned, since it was passed on.
+    pub(super) fn enter(&mut self, session: SessionId, entry: Entry) {
+        let overtaken = self.sessions.get(&session).is_some_and(|found| found.overtaken);
+        let refused = match &entry {
+            Entry::Login(_) => None,
+            Entry::Join(room) => self.join_refused(session, room),
+        };
+        match (refused, entry) {
+            (Some(refused), _) => self.reply(session, refused),
+            (None, entry) if overtaken => self.turn_away(session, &entry),
+            (None, Entry::Login(user)) => self.log_in(session, user),
+            (None, Entry::Join(room)) => self.enter_room(session, &room),
+        }
+    }
+
+    /// The password of an account or a room is another, or is none any more: who gave the old one does not get in.
+    pub(super) fn overtake(&mut self, subject: &Subject) {
+        for session in self.sessions.values_mut() {
+            let entry = session.pending.as_ref().and_then(Pending::entry);
+            session.overtaken |= entry.is_some_and(|entry| entry.subject() == *subject);
+        }
+    }
+
+    fn log_in(&mut self, session: SessionId, user: UserName) {
+        let takes_legacy = self.directory.users().get(&user).is_some_and(|account| account.legacy_login);
+        if !takes_legacy && !self.is_modern(session) {
+            return self.reply(session, Reply::LegacyLoginOff);
+        }
+        self.become_user(session, user.clone());
+        self.reply(session, Reply::LoggedIn(user));
+    }
+}
