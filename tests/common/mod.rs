@@ -12,10 +12,13 @@
     reason = "each test uses its part; tests may fail loudly"
 )]
 
+pub mod follower;
+pub mod member;
 pub mod modern;
 pub mod programs;
 #[cfg(unix)]
 pub mod terminal;
+pub mod world;
 
 use std::collections::VecDeque;
 use std::fs::{self, File};
