@@ -113,7 +113,9 @@ impl Hub {
             Input::Message(session, message) => self.message(session, message),
             Input::Key { session, user, key } => self.key(session, user, key),
             Input::Request(session, request) => self.request(session, request),
-            Input::Announce { session, id, run, bundle } => self.announce_request(session, id, run, bundle),
+            Input::Announce { session, id, run, hash, bundle } => {
+                self.announce_request(session, id, run, hash, bundle);
+            }
             Input::Worked(session, done) => self.worked(session, done),
             Input::Stored { session, change, saved } => self.stored(session, change, saved),
             Input::Strengthened { change, weak } => self.strengthened(change, weak),

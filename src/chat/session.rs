@@ -9,7 +9,7 @@ use crate::chat::{Change, KnownBundle, RsaKey, Verifier};
 use crate::names::{Password, UserName};
 use crate::protocol::modern::{Answer, Event, Refusal, Request};
 use crate::protocol::{ClientMessage, KeyAnnouncement, ServerMessage};
-use crate::transcript::RunId;
+use crate::transcript::{BundleHash, RunId};
 
 /// One connection, for as long as the server runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -57,7 +57,7 @@ pub enum Input {
     },
     /// A client on the modern wire asked for something other than an `announce`, or sent a line that asks for nothing.
     Request(SessionId, Result<Box<Request>, Refusal>),
-    /// A client on the modern wire announced a bundle, or why it is refused. The check took place before.
+    /// A client on the modern wire announced a bundle. The check took place before.
     Announce {
         /// The session that announced it.
         session: SessionId,
@@ -65,7 +65,9 @@ pub enum Input {
         id: u64,
         /// The client's run.
         run: RunId,
-        /// The bundle, whose two signatures hold.
+        /// The bundle's hash.
+        hash: BundleHash,
+        /// The bundle, or why it is refused.
         bundle: Result<Arc<KnownBundle>, String>,
     },
     /// Work that the hub had asked for is done.

@@ -183,7 +183,7 @@ fn reply_text(reply: &Reply) -> String {
         }
         Reply::KeyRefused(why) => format!("Error: your public key was refused: {why}. Others cannot write to you."),
         Reply::Banned { room, .. } => format!("You are banned from '{room}'."),
-        Reply::Muted(room) => format!("You are muted in '{room}'."),
+        Reply::Muted => "You are muted in this room.".into(),
         Reply::ModernOnly(room) => format!("Room '{room}' takes modern clients only."),
         Reply::PutOut { room, by } => format!("You were removed from '{room}' by {by}."),
         Reply::LegacyLoginOff => "Legacy log-ins are switched off for this account.".into(),

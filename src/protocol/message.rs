@@ -113,7 +113,8 @@ pub enum Reply {
         room: RoomName,
         until: Option<u64>,
     },
-    Muted(RoomName),
+    /// The account may not speak in the room.
+    Muted,
     /// The room takes modern clients alone.
     ModernOnly(RoomName),
     /// Somebody put the session out of the room.

@@ -224,20 +224,16 @@ impl World {
         }
         match decode_request(line) {
             Ok(Request { id, body: RequestBody::Announce { keys, run } }) => {
-                let bundle = self.check_bundle(session, keys);
-                self.feed(Input::Announce { session, id, run, bundle });
+                let user = self.hub.user_of(session).cloned().unwrap_or(UserName::new("nobody"));
+                let bundle = known_bundle(&user, keys);
+                let hash = bundle.hash;
+                // It is good when its RSA key signed it, which is: when it ends with a one.
+                let is_good = bundle.keys.rsa_signature.last() == Some(&1);
+                let bundle = if is_good { Ok(bundle) } else { Err("it is broken".into()) };
+                self.feed(Input::Announce { session, id, run, hash, bundle });
             }
             Ok(request) => self.feed(Input::Request(session, Ok(Box::new(request)))),
             Err(refusal) => self.feed(Input::Request(session, Err(refusal))),
-        }
-    }
-
-    /// A bundle is good when its RSA key signed it, which is: when it ends with a one.
-    fn check_bundle(&self, session: SessionId, keys: BundleKeys) -> Result<Arc<KnownBundle>, String> {
-        let Some(user) = self.hub.user_of(session) else { return Err("nobody is logged in".into()) };
-        match keys.rsa_signature.last() {
-            Some(1) => Ok(known_bundle(user, keys)),
-            _ => Err("it is broken".into()),
         }
     }
 

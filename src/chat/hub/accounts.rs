@@ -79,15 +79,34 @@ impl Hub {
         session: SessionId,
         id: u64,
         run: RunId,
+        hash: BundleHash,
         bundle: Result<Arc<KnownBundle>, String>,
     ) {
         self.heard(session);
         self.begin(session, id);
-        match self.may_announce(session) {
-            Err(code) => self.refuse(session, code),
-            Ok(()) => self.announce(session, run, bundle),
+        match self.announce_refused(session, hash) {
+            Some(code) => self.refuse(session, code),
+            None => self.announce(session, run, bundle),
         }
         self.ready_unless_pending(session);
+    }
+
+    /// What stands against a bundle before anybody looks whether it is one. Broken ones count, too.
+    fn announce_refused(&mut self, session: SessionId, hash: BundleHash) -> Option<ErrorCode> {
+        if let Err(code) = self.may_announce(session) {
+            return Some(code);
+        }
+        if self.room_of(session).is_some() {
+            return Some(ErrorCode::InRoom);
+        }
+        let modern = self.modern_mut(session)?;
+        if !modern.bundles.contains(&hash) {
+            if modern.bundles.len() >= MAX_KEYS {
+                return Some(ErrorCode::TooManyKeys);
+            }
+            modern.bundles.push(hash);
+        }
+        None
     }
 
     fn announce(&mut self, session: SessionId, run: RunId, bundle: Result<Arc<KnownBundle>, String>) {
@@ -96,24 +115,12 @@ impl Hub {
             Ok(_) => return self.refuse(session, ErrorCode::BadBundle), // it was checked for another account
             Err(why) => return self.refuse_bundle(session, &why),
         };
-        let in_room = self.room_of(session).is_some();
-        let Some(modern) = self.modern_mut(session) else { return };
-        if !modern.bundles.contains(&bundle.hash) {
-            if modern.bundles.len() >= MAX_KEYS {
-                return self.refuse(session, ErrorCode::TooManyKeys);
-            }
-            if !in_room {
-                modern.bundles.push(bundle.hash);
-            }
-        }
-        if in_room {
-            return self.refuse(session, ErrorCode::InRoom);
-        }
         let hash = bundle.hash;
         self.set_bundle(session, bundle, run);
         self.revoke_token(session);
-        let Some(token) = self.new_token(session, hash) else { return };
-        self.done(session, OkBody::Announce { bundle: hash, session: token });
+        if let Some(token) = self.new_token(session, hash) {
+            self.done(session, OkBody::Announce { bundle: hash, session: token });
+        }
     }
 
     fn refuse_bundle(&mut self, session: SessionId, why: &str) {

@@ -7,7 +7,7 @@ use crate::chat::hub::Hub;
 use crate::chat::{Audience, Effect, SessionId};
 use crate::names::UserName;
 use crate::protocol::modern::{
-    DirectEvent, DirectRequest, ErrorCode, Event, MAX_ENCRYPTED_MESSAGE, OkBody, Reader, fits, json_len,
+    DirectBody, DirectEvent, DirectRequest, ErrorCode, Event, MAX_ENCRYPTED_MESSAGE, OkBody, Reader, fits, json_len,
 };
 
 /// Most sessions of one account that a direct message goes to: the newest.
@@ -58,7 +58,7 @@ impl Hub {
             Err(code) => return self.refuse(session, code),
             Ok((recipient, own)) => recipient.into_iter().chain(own).collect::<Vec<_>>(),
         };
-        if !are_readers(&direct.body.readers, &sessions, &author.reader) {
+        if !is_for(&direct.body, &sessions) {
             return self.refuse(session, ErrorCode::ReadersChanged);
         }
         let too_large = json_len(&direct.body.encrypted_message) > MAX_ENCRYPTED_MESSAGE;
@@ -76,12 +76,11 @@ impl Hub {
     }
 }
 
-/// Whether these are all who get the message, each once. Its sender may count as one or not.
-fn are_readers(named: &[Reader], sessions: &[(SessionId, Reader)], sender: &Reader) -> bool {
-    let mut expected: HashSet<_> = sessions.iter().map(|(_, reader)| *reader).collect();
-    let mut given: HashSet<_> = named.iter().copied().collect();
-    let each_once = given.len() == named.len();
-    expected.remove(sender);
-    given.remove(sender);
-    each_once && given == expected
+/// Whether a message names just these readers, each once, and has a key for each of their bundles.
+fn is_for(body: &DirectBody, sessions: &[(SessionId, Reader)]) -> bool {
+    let expected: HashSet<_> = sessions.iter().map(|(_, reader)| *reader).collect();
+    let named: HashSet<_> = body.readers.iter().copied().collect();
+    let bundles: HashSet<_> = expected.iter().map(|reader| reader.bundle).collect();
+    let has_keys = body.wraps.len() == bundles.len() && body.wraps.keys().all(|bundle| bundles.contains(bundle));
+    named == expected && named.len() == body.readers.len() && has_keys
 }

@@ -7,14 +7,16 @@ use crate::chat::throttle::Try;
 use crate::chat::{Change, Effect, SessionId, Subject, Verifier, Work, WorkDone};
 use crate::names::{Password, RoomName, UserName};
 use crate::protocol::Reply;
+use crate::protocol::modern::name_fits;
 
 impl Hub {
     pub(super) fn login(&mut self, session: SessionId, user: UserName, password: Password) {
-        let account = self.directory.users().contains_key(&user).then(|| user.clone());
-        if self.throttled(session, Try::Login(account.as_ref())) {
+        // An account of a Python server may have a name that fits no line: it is unknown here.
+        let account = self.directory.users().get(&user).filter(|_| name_fits(user.as_str()));
+        let verifier = account.map(|account| account.password.clone());
+        if self.throttled(session, Try::Login(verifier.is_some().then_some(&user))) {
             return;
         }
-        let verifier = self.directory.users().get(&user).map(|account| account.password.clone());
         self.check(session, Entry::Login(user), password, verifier);
     }
 

@@ -118,7 +118,7 @@ impl Hub {
 
     fn chat_in(&mut self, session: SessionId, room: &RoomName, package: Package) {
         if self.muted(session, room).is_some() {
-            return self.reply(session, Reply::Muted(room.clone()));
+            return self.reply(session, Reply::Muted);
         }
         let package = Arc::new(package);
         let fits_modern = json_len(&package.encrypted_message) <= MAX_ENCRYPTED_MESSAGE;

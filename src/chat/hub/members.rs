@@ -13,7 +13,7 @@ use crate::chat::room::{CROWD, Joined, LiveRoom, Place, Told};
 use crate::chat::{Audience, Effect, SessionId};
 use crate::names::{RoomName, Text, UserName};
 use crate::protocol::Notice;
-use crate::protocol::modern::{Changes, Event, JoinOk, MembersEvent, OkBody, fits};
+use crate::protocol::modern::{Changes, Event, JoinOk, MAX_CHANGES, MembersEvent, OkBody, fits};
 use crate::transcript::{LogNonce, RosterEntry};
 
 /// How long the changes of a large room are collected.
@@ -178,7 +178,7 @@ impl Hub {
     pub(super) fn settle_members(&mut self, room: &RoomName) {
         let Some(live) = self.rooms.get_mut(room) else { return };
         let changes = live.roster.changes().len();
-        if live.roster.len() <= CROWD || changes >= CROWD {
+        if live.roster.len() <= CROWD || changes >= MAX_CHANGES {
             self.tell_members(room);
         } else if changes > 0 && live.due.is_none() {
             let due = self.now.elapsed + COLLECT;

@@ -8,7 +8,7 @@ use crate::names::{RoomName, UserName};
 use crate::protocol::Reply;
 use crate::protocol::modern::{
     Answer, Author, Bundle, Entry, ErrorCode, Event, OkBody, PartItem, Reader, Refusal, Request, RequestBody,
-    RequestType, RoomItem, parts,
+    RequestType, RoomItem, name_fits, parts,
 };
 use crate::transcript::{BundleHash, EntryKey, KeyHash, RosterEntry};
 
@@ -204,7 +204,7 @@ impl Hub {
 
     fn list(&mut self, session: SessionId) {
         let members = |room| self.rooms.get(room).map_or(0, |live| live.roster.len() as u64);
-        let rooms = self.directory.rooms().iter();
+        let rooms = self.directory.rooms().iter().filter(|(room, _)| name_fits(room.as_str()));
         let rooms: Vec<_> = rooms
             .map(|(room, kept)| RoomItem { room: room.clone(), modern_only: kept.modern_only, members: members(room) })
             .collect();

@@ -7,8 +7,7 @@ use crate::chat::SessionId;
 use crate::names::{RoomName, UserName};
 use crate::transcript::{LeafHash, Realm, RoomId, RosterEntry, RosterHash, RunId, roster_hash};
 
-/// Entries up to which a room is told of each change, and by name. Also the most changes in one event, so that neither the
-/// event nor the answer to a join outgrows a line.
+/// Entries up to which a room is told of each change, and by name.
 pub(in crate::chat) const CROWD: usize = 256;
 
 /// One entry, and where its session is.
