@@ -6,10 +6,11 @@ use std::time::{Duration, Instant};
 
 use tracing::{debug, info, warn};
 
-use crate::chat::{Dialect, Effect, Hub, Input, Now, SessionId};
-use crate::protocol::modern::{self, ByeReason};
+use crate::chat::{Audience, Dialect, Effect, Hub, Input, Now, SessionId};
+use crate::protocol::modern::{self, Answer, ByeReason, ErrorCode, OkBody};
 use crate::protocol::{Reply, ServerMessage, legacy};
 use crate::server::clock::unix_ms;
+use crate::server::lines::Lines;
 use crate::server::mailbox::{Event, Order, Turn};
 use crate::server::peer::Peer;
 use crate::server::sync::{Receiver, RecvTimeoutError, Sender, recv_until};
@@ -33,6 +34,7 @@ pub(super) struct Broker {
     /// Whether the server ends: who comes now is sent away.
     ending: bool,
     begun: Instant,
+    lines: Lines,
     scratch: Vec<u8>,
 }
 
@@ -47,6 +49,7 @@ impl Broker {
             all_strengthened: false,
             ending: false,
             begun: Instant::now(),
+            lines: Lines::default(),
             scratch: Vec::new(),
         }
     }
@@ -95,14 +98,14 @@ impl Broker {
                 let address = link.peer.ip();
                 let mut peer = Peer::new(wire, link, turns);
                 if self.ending {
-                    peer.close();
+                    peer.close(&self.lines);
                 }
                 let session = peer.session();
                 self.peers.insert(session, peer);
                 self.hub_handles(Input::Connected(session, address, wire));
             }
             Event::Input(input) => self.input(input),
-            Event::Wait(session) => self.give_turn(session, Turn::Ready { logged_in: self.is_logged_in(session) }),
+            Event::Wait(session) => self.say_ready(session),
             Event::Strengthened => self.all_strengthened = true,
             Event::Shutdown => return true,
         }
@@ -124,9 +127,7 @@ impl Broker {
             _ => None,
         };
         self.hub_handles(input);
-        if let Some(mut peer) = ended.and_then(|session| self.peers.remove(&session)) {
-            peer.close();
-        }
+        ended.into_iter().for_each(|session| self.end(session));
     }
 
     fn hub_handles(&mut self, input: Input) {
@@ -143,11 +144,19 @@ impl Broker {
                 self.deliver(&[session], &message);
             }
             Effect::Deliver(sessions, message) => self.deliver(&sessions, &message),
-            Effect::Answer(..) | Effect::Tell(..) | Effect::End(_) => {} // no request reaches the hub yet
-            Effect::Work(session, work) => self.give_turn(session, Turn::Work(work)),
-            Effect::Ready(session) => {
-                self.give_turn(session, Turn::Ready { logged_in: self.is_logged_in(session) });
+            Effect::Answer(session, answer) => {
+                log_answer(session, &answer);
+                self.deliver_own(session, |line| modern::encode_answer(&answer, line));
             }
+            Effect::Tell(Audience::One(session), event) => {
+                self.deliver_own(session, |line| modern::encode_event(&event, line));
+            }
+            Effect::Tell(audience, event) => {
+                self.deliver_shared(audience.iter(), |line| modern::encode_event(&event, line));
+            }
+            Effect::End(session) => self.end(session),
+            Effect::Work(session, work) => self.give_turn(session, Turn::Work(work)),
+            Effect::Ready(session) => self.say_ready(session),
             Effect::Store(session, change) => {
                 self.unsaved += 1;
                 self.order(Order::Commit(session, change));
@@ -157,8 +166,8 @@ impl Broker {
         }
     }
 
-    fn is_logged_in(&self, session: SessionId) -> bool {
-        self.hub.user_of(session).is_some()
+    fn say_ready(&self, session: SessionId) {
+        self.give_turn(session, Turn::Ready { user: self.hub.user_of(session).cloned() });
     }
 
     fn deliver(&mut self, sessions: &[SessionId], message: &ServerMessage) {
@@ -175,11 +184,21 @@ impl Broker {
     }
 
     /// The same line to each of these sessions on the modern wire.
-    fn deliver_line(&mut self, sessions: &[SessionId], line: &[u8]) {
+    fn deliver_shared(&mut self, sessions: impl Iterator<Item = SessionId>, encode: impl FnOnce(&mut Vec<u8>)) {
+        let line = self.lines.add(encode);
         for session in sessions {
-            if self.peers.get_mut(session).is_some_and(|peer| peer.queue_line(line)) {
-                self.touched.push(*session);
+            if self.peers.get_mut(&session).is_some_and(|peer| peer.queue_shared(line.clone(), &self.lines)) {
+                self.touched.push(session);
             }
+        }
+    }
+
+    /// A line to one session on the modern wire.
+    fn deliver_own(&mut self, session: SessionId, encode: impl FnOnce(&mut Vec<u8>)) {
+        self.scratch.clear();
+        encode(&mut self.scratch);
+        if self.peers.get_mut(&session).is_some_and(|peer| peer.queue_own(&self.scratch, &self.lines)) {
+            self.touched.push(session);
         }
     }
 
@@ -187,8 +206,17 @@ impl Broker {
         for session in self.touched.drain(..) {
             // One that ended within the turn was flushed by its end.
             if let Some(peer) = self.peers.get_mut(&session) {
-                peer.flush();
+                peer.flush(&self.lines);
             }
+        }
+        self.lines.clear();
+    }
+
+    /// Ends a session when everything is sent that it was told. Its thread may wait for a turn: without the peer there is none
+    /// any more.
+    fn end(&mut self, session: SessionId) {
+        if let Some(mut peer) = self.peers.remove(&session) {
+            peer.close(&self.lines);
         }
     }
 
@@ -213,11 +241,11 @@ impl Broker {
             |wire: Dialect| self.peers.values().filter(|peer| peer.wire == wire).map(Peer::session).collect::<Vec<_>>();
         let (legacy, modern) = (on(Dialect::Legacy), on(Dialect::Modern));
         self.deliver(&legacy, &ServerMessage::Reply(Reply::ShuttingDown));
-        let mut bye = Vec::new();
-        modern::encode_event(&modern::Event::bye(ByeReason::ShuttingDown), &mut bye);
-        self.deliver_line(&modern, &bye);
+        let bye = modern::Event::bye(ByeReason::ShuttingDown);
+        self.deliver_shared(modern.into_iter(), |line| modern::encode_event(&bye, line));
         self.touched.clear();
-        self.peers.values_mut().for_each(Peer::close);
+        self.peers.values_mut().for_each(|peer| peer.close(&self.lines));
+        self.lines.clear();
     }
 }
 
@@ -232,5 +260,24 @@ fn log_reply(session: SessionId, message: &ServerMessage) {
         Reply::IncorrectRoomPassword => info!(%session, "room password refused"),
         Reply::TooManyAttempts { seconds } => warn!(%session, seconds, "too many wrong passwords"),
         reply => debug!(%session, ?reply, "replied"),
+    }
+}
+
+/// The same of what is answered on the modern wire.
+fn log_answer(session: SessionId, answer: &Answer) {
+    match answer {
+        Answer::Ok { body: OkBody::Login { user }, .. } => info!(%session, %user, "logged in"),
+        Answer::Ok { body: OkBody::Resume { user, .. }, .. } => info!(%session, %user, "resumed"),
+        Answer::Ok { body: OkBody::Register { user }, .. } => info!(%session, %user, "registered"),
+        Answer::Ok { body: OkBody::Create { room, .. }, .. } => info!(%session, %room, "room created"),
+        Answer::Error { code: ErrorCode::LoginFailed | ErrorCode::WrongPassword, .. } => {
+            info!(%session, "password refused");
+        }
+        Answer::Error { code: ErrorCode::WrongRoomPassword, .. } => info!(%session, "room password refused"),
+        Answer::Error { code: ErrorCode::TooManyAttempts { retry_after }, .. } => {
+            warn!(%session, seconds = retry_after, "too many wrong passwords");
+        }
+        Answer::Error { code, .. } => debug!(%session, ?code, "refused"),
+        Answer::Ok { .. } | Answer::Part { .. } => {}
     }
 }

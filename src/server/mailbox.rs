@@ -1,6 +1,7 @@
 //! What the threads say to each other.
 
 use crate::chat::{Change, Dialect, Input, SessionId, Work};
+use crate::names::UserName;
 use crate::protocol::KeyAnnouncement;
 use crate::server::link::Link;
 use crate::server::sync::{Arc, Sender};
@@ -23,8 +24,8 @@ pub(super) enum Event {
 pub(super) enum Turn {
     /// What was said is done.
     Ready {
-        /// Whether the session is logged in now.
-        logged_in: bool,
+        /// Who is logged in at the session now.
+        user: Option<UserName>,
     },
     /// Do this and tell.
     Work(Work),

@@ -19,6 +19,7 @@ mod error;
 mod handshake;
 mod hashing;
 mod host;
+mod lines;
 mod link;
 mod listener;
 mod mailbox;

@@ -1,7 +1,10 @@
 //! A connection as the broker writes to it, on either wire.
 
+use std::ops::Range;
+
 use crate::chat::{Dialect, SessionId};
 use crate::protocol::RECORD_LIMIT;
+use crate::server::lines::Lines;
 use crate::server::link::Link;
 use crate::server::mailbox::Turn;
 use crate::server::sync::{Arc, Sender};
@@ -11,15 +14,15 @@ pub(super) struct Peer {
     pub(super) wire: Dialect,
     link: Arc<Link>,
     turns: Sender<Turn>,
-    /// Lines that are still to be encrypted: those of one turn share their records.
-    lines: Vec<u8>,
+    /// Its part of the turn's lines that is still to be encrypted: what is in one piece shares its records.
+    lines: Range<usize>,
     /// Whether something was queued since the last flush.
     touched: bool,
 }
 
 impl Peer {
     pub(super) fn new(wire: Dialect, link: Arc<Link>, turns: Sender<Turn>) -> Self {
-        Self { wire, link, turns, lines: Vec::new(), touched: false }
+        Self { wire, link, turns, lines: 0..0, touched: false }
     }
 
     pub(super) fn session(&self) -> SessionId {
@@ -32,33 +35,41 @@ impl Peer {
         !std::mem::replace(&mut self.touched, true)
     }
 
-    /// Queues a line, its end included. Whether it is the first since the last flush.
-    pub(super) fn queue_line(&mut self, line: &[u8]) -> bool {
-        self.lines.extend_from_slice(line);
-        if self.lines.len() >= RECORD_LIMIT {
-            self.seal();
+    /// Queues one of the turn's lines. Whether it is the first since the last flush.
+    pub(super) fn queue_shared(&mut self, line: Range<usize>, lines: &Lines) -> bool {
+        if self.lines.end == line.start && line.end - self.lines.start <= RECORD_LIMIT {
+            self.lines.end = line.end;
+        } else {
+            self.seal(lines);
+            self.lines = line;
         }
         !std::mem::replace(&mut self.touched, true)
     }
 
-    /// Encrypts the lines that were gathered. An idle peer keeps no room for them.
-    fn seal(&mut self) {
-        let lines = std::mem::take(&mut self.lines);
-        if !lines.is_empty() {
-            self.link.stream.queue(&lines);
+    /// Queues a line that goes to nobody else. Whether it is the first since the last flush.
+    pub(super) fn queue_own(&mut self, line: &[u8], lines: &Lines) -> bool {
+        self.seal(lines);
+        self.queue_record(line)
+    }
+
+    /// Encrypts its part of the turn's lines.
+    fn seal(&mut self, lines: &Lines) {
+        let part = std::mem::take(&mut self.lines);
+        if !part.is_empty() {
+            self.link.stream.queue(lines.get(part));
         }
     }
 
     /// Sends what is queued, as far as the socket takes it.
-    pub(super) fn flush(&mut self) {
-        self.seal();
+    pub(super) fn flush(&mut self, lines: &Lines) {
+        self.seal(lines);
         self.touched = false;
         self.link.flush();
     }
 
     /// Ends the connection when everything queued is sent.
-    pub(super) fn close(&mut self) {
-        self.seal();
+    pub(super) fn close(&mut self, lines: &Lines) {
+        self.seal(lines);
         self.link.close();
     }
 
@@ -94,17 +105,21 @@ mod tests {
     #[test]
     fn the_lines_of_a_turn_share_their_records_and_legacy_messages_have_one_each() {
         let (mut modern, other_end) = peer(Dialect::Modern);
-        assert!(modern.queue_line(b"one\n"));
-        assert!(!modern.queue_line(b"two\n"));
-        modern.flush();
-        assert!(modern.queue_line(b"three\n"));
-        modern.close();
-        assert_eq!(records(&other_end), [b"one\ntwo\n".to_vec(), b"three\n".to_vec()]);
+        let mut lines = Lines::default();
+        let mut add = |line: &[u8]| lines.add(|bytes| bytes.extend_from_slice(line));
+        let [one, two, _, four] = [&b"one\n"[..], b"two\n", b"for others\n", b"four\n"].map(&mut add);
+        assert!(modern.queue_shared(one, &lines));
+        assert!(!modern.queue_shared(two, &lines));
+        modern.flush(&lines);
+        assert!(modern.queue_own(b"three\n", &lines));
+        assert!(!modern.queue_shared(four, &lines));
+        modern.close(&lines);
+        assert_eq!(records(&other_end), [b"one\ntwo\n".to_vec(), b"three\n".to_vec(), b"four\n".to_vec()]);
 
         let (mut legacy, other_end) = peer(Dialect::Legacy);
         assert!(legacy.queue_record(b"one"));
         assert!(!legacy.queue_record(b"two"));
-        legacy.close();
+        legacy.close(&lines);
         assert_eq!(records(&other_end), [b"one", b"two"]);
     }
 
@@ -112,11 +127,14 @@ mod tests {
     fn many_lines_fill_their_records() {
         let (mut modern, other_end) = peer(Dialect::Modern);
         let line = [&[b'x'; 99][..], b"\n"].concat();
-        (0..1000).for_each(|_| _ = modern.queue_line(&line));
-        assert!(modern.lines.len() < RECORD_LIMIT);
-        modern.close();
+        let mut lines = Lines::default();
+        for _ in 0..1000 {
+            let place = lines.add(|bytes| bytes.extend_from_slice(&line));
+            modern.queue_shared(place, &lines);
+        }
+        modern.close(&lines);
         let records = records(&other_end);
         assert_eq!(records.concat(), line.repeat(1000));
-        assert!(records.len() <= 2 * 100_000 / RECORD_LIMIT + 1, "{}", records.len());
+        assert!(records.len() <= 100_000 / (RECORD_LIMIT - line.len()) + 1, "{}", records.len());
     }
 }

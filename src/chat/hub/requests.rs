@@ -68,6 +68,9 @@ fn room_of(request: &RequestBody) -> Option<&RoomName> {
 
 impl Hub {
     pub(super) fn request(&mut self, session: SessionId, request: Result<Box<Request>, Refusal>) {
+        if !self.is_modern(session) {
+            return; // it was ended, and did not know
+        }
         self.heard(session);
         match request {
             Err(refusal) => self.effects.push(Effect::Answer(session, refusal.to_answer())),

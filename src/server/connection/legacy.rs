@@ -4,19 +4,14 @@ use std::time::Duration;
 
 use tracing::{debug, info};
 
-use super::{BrokerGone, Connection, Inbound, READ};
+use super::{BrokerGone, Connection, Inbound, LARGE, READ};
 use crate::chat::{Input, RsaKey};
 use crate::crypto::PublicKey;
 use crate::protocol::{
     ClientMessage, KeyAnnouncement, MAX_MESSAGE, Reassembled, Reassembler, Reply, ServerMessage, legacy,
 };
 use crate::server::link::Link;
-use crate::server::mailbox::Event;
 use crate::server::sync::Arc;
-
-/// From this size on, the connection waits until a message is passed on: many large ones in the broker's channel, which counts
-/// messages, would take memory without bound. In bytes.
-const LARGE: usize = 4 * 1024;
 
 /// Longest message of somebody who is not logged in: keys and commands are short. In bytes.
 const MAX_GUEST_MESSAGE: usize = 64 * 1024;
@@ -76,11 +71,11 @@ impl Legacy {
         };
         connection.tell(input)?;
         if is_costly && !is_command {
-            connection.events.send(Event::Wait(session)).map_err(|_| BrokerGone)?;
+            connection.ask_for_turn()?;
         }
         if is_command || is_costly {
-            let logged_in = connection.work_until_ready()?;
-            self.reassembler.set_limit(if logged_in { MAX_MESSAGE } else { MAX_GUEST_MESSAGE });
+            let user = connection.work_until_ready()?;
+            self.reassembler.set_limit(if user.is_some() { MAX_MESSAGE } else { MAX_GUEST_MESSAGE });
         }
         Ok(())
     }

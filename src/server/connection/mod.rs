@@ -12,6 +12,7 @@ use tracing::info;
 use self::legacy::Legacy;
 use self::modern::Modern;
 use crate::chat::{Dialect, Input};
+use crate::names::UserName;
 use crate::server::hashing::Hasher;
 use crate::server::host::Host;
 use crate::server::link::Link;
@@ -21,6 +22,10 @@ use crate::tls::{self, Received};
 
 /// Bytes taken from the socket at once: a full TLS record and its overhead.
 const READ: usize = 16 * 1024 + 512;
+
+/// From this size on, the connection waits until a message is passed on: many large ones in the broker's channel, which counts
+/// messages, would take memory without bound. In bytes.
+const LARGE: usize = 4 * 1024;
 
 /// What a connection needs of the server.
 #[derive(Clone)]
@@ -61,7 +66,7 @@ pub(super) fn serve(link: Arc<Link>, services: Services) {
     let host = Arc::clone(&services.host);
     match link.stream.alpn().as_deref() {
         Some(tls::MODERN) => match modern::greet(&link, &host) {
-            Ok(()) => run(link, services, Dialect::Modern, &mut Modern::new()),
+            Ok(()) => run(link, services, Dialect::Modern, &mut Modern::new(host.realm())),
             Err(error) => {
                 info!(session = %link.session, peer = %link.peer, %error, "turned away: the realm cannot be proved to it");
                 link.close();
@@ -110,12 +115,16 @@ impl Connection {
         }
     }
 
-    /// Does what the broker wants done until it says that everything said before is done; whether the session is logged in
-    /// then.
-    fn work_until_ready(&self) -> Result<bool, BrokerGone> {
+    /// Asks the broker to say when everything said before is done.
+    fn ask_for_turn(&self) -> Result<(), BrokerGone> {
+        self.events.send(Event::Wait(self.link.session)).map_err(|_| BrokerGone)
+    }
+
+    /// Does what the broker wants done until it says that everything said before is done; who is logged in then.
+    fn work_until_ready(&self) -> Result<Option<UserName>, BrokerGone> {
         loop {
             match self.turns.recv().map_err(|_| BrokerGone)? {
-                Turn::Ready { logged_in } => return Ok(logged_in),
+                Turn::Ready { user } => return Ok(user),
                 Turn::Work(work) => {
                     let done = self.hasher.perform(work);
                     self.tell(Input::Worked(self.link.session, done))?;

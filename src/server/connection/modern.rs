@@ -2,20 +2,38 @@
 
 use std::io;
 
-use super::{BrokerGone, Connection, Inbound};
+use tracing::debug;
+
+use super::{BrokerGone, Connection, Inbound, LARGE};
+use crate::chat::{Input, KnownBundle, is_waited_for};
+use crate::crypto::Bundle;
+use crate::names::UserName;
 use crate::protocol::modern::{
-    Answer, ErrorCode, MAX_GUEST_LINE, OkBody, Refusal, Request, RequestBody, decode_request, encode_answer,
-    encode_hello,
+    BundleKeys, ErrorCode, MAX_GUEST_LINE, MAX_LINE, Refusal, Request, RequestBody, decode_request, encode_hello,
 };
 use crate::protocol::{Line, LineReader};
 use crate::server::clock::unix_ms;
 use crate::server::host::Host;
 use crate::server::link::Link;
 use crate::server::sync::Arc;
+use crate::transcript::{self, BundleHash, Realm};
 
 /// What a peer has said so far.
 pub(super) struct Modern {
     lines: LineReader,
+    realm: Realm,
+    /// Who is logged in.
+    user: Option<UserName>,
+    /// The last bundle that was announced and what the check said: a client announces one bundle many times.
+    last_bundle: Option<Checked>,
+}
+
+/// A bundle that was looked at.
+struct Checked {
+    user: UserName,
+    keys: BundleKeys,
+    hash: BundleHash,
+    bundle: Result<Arc<KnownBundle>, String>,
 }
 
 /// Says the first line: who this server is, with a signature that fits this connection alone.
@@ -38,10 +56,10 @@ impl Inbound for Modern {
             match line {
                 Line::TooLong => {
                     let refusal = Refusal { id: None, code: ErrorCode::LineTooLong, field: None };
-                    self.request(connection, Err(refusal))?;
+                    connection.tell(Input::Request(connection.link.session, Err(refusal)))?;
                 }
                 Line::Whole(line) if line.trim_ascii().is_empty() => {}
-                Line::Whole(line) => self.request(connection, decode_request(&line))?,
+                Line::Whole(line) => self.pass_on(connection, decode_request(&line), line.len())?,
             }
         }
         Ok(())
@@ -49,21 +67,68 @@ impl Inbound for Modern {
 }
 
 impl Modern {
-    pub(super) fn new() -> Self {
-        Self { lines: LineReader::new(MAX_GUEST_LINE) }
+    pub(super) fn new(realm: Realm) -> Self {
+        Self { lines: LineReader::new(MAX_GUEST_LINE), realm, user: None, last_bundle: None }
     }
 
-    /// Answers what needs no hub: keep-alive, and what is no request.
-    fn request(&mut self, connection: &Connection, request: Result<Request, Refusal>) -> Result<(), BrokerGone> {
-        let answer = match request {
-            Ok(Request { id, body: RequestBody::Ping }) => Answer::Ok { id, body: OkBody::Ping { time: unix_ms() } },
-            Ok(Request { id, .. }) => Answer::error(id, ErrorCode::UnknownType),
-            Err(refusal) => refusal.to_answer(),
-        };
-        let mut line = Vec::new();
-        encode_answer(&answer, &mut line);
-        connection.link.stream.queue(&line);
-        connection.link.flush();
+    /// A request is waited for when slow work may be needed for it or its answer may be long; so is what would cost much if
+    /// many of it were on their way. All else is passed on as it comes.
+    fn pass_on(
+        &mut self,
+        connection: &Connection,
+        request: Result<Request, Refusal>,
+        len: usize,
+    ) -> Result<(), BrokerGone> {
+        let waits = request.as_ref().is_ok_and(|request| is_waited_for(request.body.kind()));
+        let session = connection.link.session;
+        connection.tell(match request {
+            Ok(Request { id, body: RequestBody::Announce { keys, run } }) => {
+                let (hash, bundle) = self.check_bundle(connection, keys);
+                Input::Announce { session, id, run, hash, bundle }
+            }
+            request => Input::Request(session, request.map(Box::new)),
+        })?;
+        if len >= LARGE && !waits {
+            connection.ask_for_turn()?;
+        }
+        if waits || len >= LARGE {
+            self.user = connection.work_until_ready()?;
+            self.lines.set_limit(if self.user.is_some() { MAX_LINE } else { MAX_GUEST_LINE });
+        }
         Ok(())
+    }
+
+    fn check_bundle(
+        &mut self,
+        connection: &Connection,
+        keys: BundleKeys,
+    ) -> (BundleHash, Result<Arc<KnownBundle>, String>) {
+        let Some(user) = self.user.clone() else {
+            return (BundleHash([0; 32]), Err("nobody is logged in".into())); // which is what the hub says first
+        };
+        let known = self.last_bundle.take().filter(|last| last.user == user && last.keys == keys);
+        let checked = known.unwrap_or_else(|| Checked::new(&self.realm, user, keys));
+        if let Err(why) = &checked.bundle {
+            debug!(session = %connection.link.session, %why, "bundle refused");
+        }
+        let outcome = (checked.hash, checked.bundle.clone());
+        self.last_bundle = Some(checked);
+        outcome
+    }
+}
+
+impl Checked {
+    fn new(realm: &Realm, user: UserName, keys: BundleKeys) -> Self {
+        let BundleKeys { signing_key, rsa_key, signature, rsa_signature } = &keys;
+        let hash = BundleHash::of(&transcript::bundle(realm, &user, signing_key, rsa_key));
+        let bundle = Bundle::verify(realm, &user, signing_key, rsa_key, signature, rsa_signature);
+        let known = |bundle: Bundle| KnownBundle {
+            hash,
+            account: user.clone(),
+            keys: keys.clone(),
+            pem: Arc::clone(bundle.rsa().pem()),
+        };
+        let bundle = bundle.map(|bundle| Arc::new(known(bundle))).map_err(|why| why.to_string());
+        Self { user, keys, hash, bundle }
     }
 }
