@@ -1,0 +1,295 @@
+//! What the typed commands do.
+
+use super::acts::{ActTask, MODERN_ONLY};
+use super::requests::Asked;
+use super::roster::Listed;
+use super::shown::{Name, Room};
+use super::speech::counted;
+use super::task::{Queued, Task};
+use super::trust::{Refused, Verdict};
+use super::{Machine, RequestBody};
+use crate::client::key_name::KeyName;
+use crate::client::known_keys::Trust as Pinned;
+use crate::client::typed::command::Command;
+use crate::names::{RoomName, UserName};
+use crate::protocol::modern::Reader;
+use crate::transcript::Verb;
+
+/// Whether a command asks nobody: it is done at once, whatever waits.
+pub(super) fn is_local(command: &Command) -> bool {
+    use Command::{Accept, Block, Keys, Readers, Sent, Unblock, Verify};
+    matches!(command, Accept(..) | Block(_) | Keys(_) | Readers | Sent | Unblock(_) | Verify { .. })
+}
+
+impl Machine {
+    pub(super) fn command(&mut self, command: Command) {
+        match command {
+            Command::Register(user, password) => {
+                self.ask(Asked::Register, RequestBody::Register { user, password });
+            }
+            Command::Login(user, password) => {
+                self.login(user, password);
+                self.task = Some(Task::Answer);
+            }
+            Command::ChangePassword { old, new } => self.ask(Asked::Passwd, RequestBody::Passwd { old, new }),
+            Command::AllowLegacy { allowed: legacy, password } => {
+                self.ask(Asked::Account { legacy }, RequestBody::Account { password, legacy });
+            }
+            Command::List => self.ask(Asked::List, RequestBody::List),
+            Command::Create(room, password) => {
+                self.ask(Asked::Create, RequestBody::Create { room, password, modern_only: false });
+            }
+            Command::Join(room, password) => {
+                if self.must_leave_for(&room) {
+                    self.lines.push_front(Queued::Command(Command::Join(room, password)));
+                    self.task = Some(Task::Act(ActTask::moving_on()));
+                } else {
+                    self.join(room, password);
+                    self.task = Some(Task::Answer);
+                }
+            }
+            Command::Who => self.begin_who(),
+            Command::Direct(..) => {} // is queued with its number
+            Command::Readers => self.show_readers(),
+            Command::Sent => self.show_sent(),
+            Command::Keys(user) => self.show_keys(user),
+            Command::Verify { user, same } => self.verify(&user, same),
+            Command::Accept(user, key) => self.accept(&user, key),
+            Command::Block(user) => self.block(&user, true),
+            Command::Unblock(user) => self.block(&user, false),
+            act => self.act_command(act),
+        }
+    }
+
+    fn act_command(&mut self, command: Command) {
+        let timed = |verb, user: &UserName, seconds: Option<u64>| {
+            let seconds = seconds.map_or(String::new(), |seconds| seconds.to_string());
+            ActTask::new(verb, user.as_str(), &seconds, None)
+        };
+        let act = match command {
+            Command::Leave => ActTask::new(Verb::Leave, "", "", None),
+            Command::Topic(None) => return self.show_topic(),
+            Command::Topic(Some(topic)) => ActTask::new(Verb::Topic, "", topic.as_str(), None),
+            Command::RoomPassword(new) => ActTask::new(Verb::Password, "", "", Some(new)),
+            Command::ModernOnly(on) => ActTask::new(Verb::Flags, "", if on { MODERN_ONLY } else { "" }, None),
+            Command::DeleteRoom(room) => match self.confirmed(room) {
+                true => ActTask::new(Verb::Delete, "", "", None),
+                false => return self.say("To delete the room that you are in: /room delete and its name."),
+            },
+            Command::Kick(user, reason) => ActTask::new(Verb::Kick, user.as_str(), reason.as_str(), None),
+            Command::Ban(user, seconds) => timed(Verb::Ban, &user, seconds),
+            Command::Unban(user) => timed(Verb::Unban, &user, None),
+            Command::Mute(user, seconds) => timed(Verb::Mute, &user, seconds),
+            Command::Unmute(user) => timed(Verb::Unmute, &user, None),
+            _ => return,
+        };
+        self.task = Some(Task::Act(act));
+    }
+
+    fn ask(&mut self, asked: Asked, body: RequestBody) {
+        self.request(asked, body);
+        self.task = Some(Task::Answer);
+    }
+
+    /// Whether another room is to be left first, so that its members see that it was meant.
+    fn must_leave_for(&self, room: &RoomName) -> bool {
+        let other = |here: &RoomName| here != room && here.normalized() != room.normalized();
+        self.own().is_some() && self.stay.as_ref().is_some_and(|stay| other(&stay.room))
+    }
+
+    fn confirmed(&self, room: Option<RoomName>) -> bool {
+        let here = self.stay.as_ref().map(|stay| &stay.room);
+        room.zip(here).is_some_and(|(room, here)| room == *here || room.normalized() == here.normalized())
+    }
+
+    fn begin_who(&mut self) {
+        if self.stay.as_ref().is_some_and(|stay| !stay.roster.is_full()) {
+            self.ask_who();
+        }
+        self.task = Some(Task::Who);
+    }
+
+    fn show_topic(&mut self) {
+        match &self.stay {
+            None => self.say("You are in no room: /join one."),
+            Some(stay) if stay.topic.as_str().is_empty() => self.say("There is no topic."),
+            Some(stay) => {
+                let words = format!("Topic: {}", stay.topic);
+                self.server_says(&words);
+            }
+        }
+    }
+
+    /// Shows the members, whose list was checked against the room's log.
+    pub(super) fn show_members(&mut self) {
+        let Some(stay) = &self.stay else { return };
+        let mut entries: Vec<&Listed> = stay.roster.entries().collect();
+        entries.sort_by(|one, other| one.entry.cmp(&other.entry));
+        let lines: Vec<String> = entries.iter().map(|listed| self.member(listed)).collect();
+        let sessions = counted(stay.roster.len(), "session is", "sessions are");
+        self.say(format!("{sessions} in {}:", Room(&stay.room)));
+        lines.into_iter().for_each(|line| self.say(line));
+    }
+
+    fn member(&self, listed: &Listed) -> String {
+        let entry = &listed.entry;
+        let what = match entry.key.bundle() {
+            None => "on the old wire, unsigned".to_owned(),
+            Some(bundle) if self.is_this(bundle, entry.run) => "you, here".to_owned(),
+            Some(bundle) => match self.keys.bundle(bundle, self.now.elapsed) {
+                super::keys::Found::Here(bundle) => match self.people.judge(bundle) {
+                    Verdict::Good(trust) => trust.word().to_owned(),
+                    Verdict::Changed { .. } => "with a key that is not the known one".to_owned(),
+                    Verdict::Full => "not known".to_owned(),
+                },
+                super::keys::Found::Not(why) => format!("with keys that cannot be used: {why}"),
+                super::keys::Found::NotYet => self.pinned_word(&entry.account).to_owned(),
+            },
+        };
+        let away = if listed.away { ", away" } else { "" };
+        format!("  {} ({what}{away})", Name(&entry.account))
+    }
+
+    fn pinned_word(&self, account: &UserName) -> &'static str {
+        if self.people.signs(account) { "known; these keys were not needed yet" } else { "not known yet" }
+    }
+
+    fn is_this(&self, bundle: crate::transcript::BundleHash, run: crate::transcript::RunId) -> bool {
+        run == self.run && self.account.as_ref().is_some_and(|own| own.bundle.hash() == bundle)
+    }
+
+    /// Who holds the own epoch: blocked or not, god or not.
+    fn show_readers(&mut self) {
+        let Some(stay) = &self.stay else { return self.say("You are in no room: /join one.") };
+        let memory = self.rooms.get(&stay.id);
+        let holders = memory.into_iter().flat_map(|memory| memory.outgoing.holders());
+        let mut lines: Vec<String> = holders.map(|(reader, account)| self.reader(reader, account)).collect();
+        lines.sort_unstable();
+        let legacy = stay.roster.entries().filter(|listed| listed.entry.key.bundle().is_none());
+        let legacy = legacy.filter(|listed| stay.told_legacy(&listed.entry));
+        lines.extend(legacy.map(|listed| format!("  {} (on the old wire)", Name(&listed.entry.account))));
+        if lines.is_empty() {
+            return self.say("Nobody has a key of yours here yet: it is given with your next message.");
+        }
+        self.say("What you write here can be read by:");
+        lines.into_iter().for_each(|line| self.say(line));
+    }
+
+    fn reader(&self, reader: &Reader, account: &UserName) -> String {
+        let trust = match self.keys.bundle(reader.bundle, self.now.elapsed) {
+            super::keys::Found::Here(bundle) => match self.people.judge(bundle) {
+                Verdict::Good(trust) => trust.word(),
+                _ => "with a key that is not the known one any more",
+            },
+            _ => self.pinned_word(account),
+        };
+        let blocked = if self.people.is_blocked(account) { ", blocked" } else { "" };
+        format!("  {} ({trust}{blocked}) {}", Name(account), reader.bundle)
+    }
+
+    fn show_sent(&mut self) {
+        let lines = self.sent.lines();
+        if lines.is_empty() {
+            return self.say("Nothing was sent yet.");
+        }
+        lines.into_iter().for_each(|line| self.say(line));
+    }
+
+    fn show_keys(&mut self, user: Option<UserName>) {
+        let Some(user) = user else {
+            let key = KeyName::from(self.signing_key.verifying_key().bytes());
+            let device = self.rsa.public().fingerprint();
+            self.say(format!("Your signing key is {key}, and this device's key {device}."));
+            return self.say(format!("The server's key is {}.", KeyName::from(self.realm)));
+        };
+        let user = self.people.named(&user);
+        let pins = self.people.pins();
+        let mut lines = Vec::new();
+        if let Some(signer) = pins.signers.get(&user) {
+            let trust = if signer.trust == Pinned::Verified { "verified" } else { "pinned, not verified" };
+            lines.push(format!("{} signs with {} ({trust}).", Name(&user), KeyName::from(signer.key)));
+            let devices = pins.devices.get(&user).into_iter().flatten();
+            lines.extend(devices.map(|device| format!("  on a device with {}", device.rsa)));
+        } else if let Some(rsa) = pins.rsa.get(&user) {
+            lines.push(format!("{} is known from the old wire, by {rsa}.", Name(&user)));
+        }
+        if let Some(offered) = self.people.offered(&user) {
+            lines.push(format!("{} has shown another key: {offered}. To trust it: /accept {0} {offered}", Name(&user)));
+        }
+        if self.people.is_blocked(&user) {
+            lines.push(format!("{} is blocked.", Name(&user)));
+        }
+        if lines.is_empty() {
+            lines.push(format!("No key of {} is known.", Name(&user)));
+        }
+        lines.into_iter().for_each(|line| self.say(line));
+    }
+
+    fn verify(&mut self, user: &UserName, same: bool) {
+        let user = self.people.named(user);
+        let name = Name(&user).to_string();
+        let offered = self.people.offered(&user);
+        if !same {
+            return match self.people.compare(&user) {
+                Ok(number) => {
+                    self.say(format!("The safety number of you and {name}:"));
+                    self.say(format!("  {number}"));
+                    self.say(format!(
+                        "Compare it with {name} by voice or face to face. If it is the same: /verify {name} yes"
+                    ));
+                    if let Some(offered) = offered {
+                        self.say(format!("It is of the known key of {name}, not of {offered}, which was shown since."));
+                    }
+                }
+                Err(_) => self.say(format!("No signing key of {name} is known yet. It comes with the first message.")),
+            };
+        }
+        match self.people.verify(&user) {
+            Ok(()) => self.say(format!("{name} is verified.")),
+            Err(Refused::KeyChanged) => {
+                self.say(format!("The key of {name} is another than when you saw the number: /verify {name}"));
+            }
+            Err(Refused::Unknown) => self.say(format!("No signing key of {name} is known.")),
+            Err(_) => self.say(format!("Compare the number first: /verify {name}")),
+        }
+    }
+
+    fn accept(&mut self, user: &UserName, key: Option<KeyName>) {
+        let user = self.people.named(user);
+        let name = Name(&user).to_string();
+        let Some(key) = key else {
+            return match self.people.offered(&user) {
+                Some(offered) => self.say(format!(
+                    "{name} has shown the key {offered}. If {name} confirms it by another way: /accept {name} {offered}"
+                )),
+                None => self.say(format!("{name} has shown no other key.")),
+            };
+        };
+        match self.people.accept(&user, key) {
+            Ok(()) => {
+                if let Some(stay) = &mut self.stay {
+                    stay.prepared = None;
+                }
+                self.say(format!("The key of {name} is {key} from now on. It is not verified: /verify {name}"));
+            }
+            Err(Refused::Another(offered)) => {
+                self.say(format!("{name} has not shown that key, but {offered}. Nothing is changed."));
+            }
+            Err(_) => self.say(format!("{name} has shown no other key. Nothing is changed.")),
+        }
+    }
+
+    fn block(&mut self, user: &UserName, blocked: bool) {
+        let user = self.people.named(user);
+        let name = Name(&user);
+        let words = match (self.people.block(&user, blocked), blocked) {
+            (true, true) => {
+                format!("{name} is blocked: you don't see what {name} writes. {name} still sees what you write.")
+            }
+            (true, false) => format!("{name} is not blocked any more."),
+            (false, true) => format!("{name} is blocked already."),
+            (false, false) => format!("{name} is not blocked."),
+        };
+        self.say(words);
+    }
+}

@@ -1,0 +1,332 @@
+//! The room that this client is in: entering it, who comes and goes, how it is left.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use super::log::{Judged, RoomLog};
+use super::members::Gone;
+use super::requests::Asked;
+use super::roster::Roster;
+use super::sent::barred;
+use super::shown::Room;
+use super::speech::{Alarm, counted};
+use super::task::Task;
+use super::trust::RoomSeen;
+use super::{Machine, RequestBody};
+use crate::names::{Password, RoomName, Text, UserName};
+use crate::protocol::modern::{ErrorCode, JoinOk, RemovedWhy};
+use crate::transcript::{ChangesHash, EntryKey, Event, Position, RoomId, RosterEntry, RunId, changes_hash};
+
+/// The largest room whose members are asked for at once: it lists its changes by name.
+const SMALL: u64 = 256;
+
+/// Most announced leavings whose removal has not come.
+const MOST_LEAVING: usize = 1_024;
+
+/// Why nothing is sent in the room any more, until the next join.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Stopped {
+    /// The log is another than somebody else's.
+    Split,
+    /// The log can be followed no further.
+    Broken,
+}
+
+/// The own stay in a room.
+pub(super) struct Stay {
+    pub(super) room: RoomName,
+    pub(super) id: RoomId,
+    /// For the return.
+    pub(super) password: Option<Password>,
+    pub(super) log: RoomLog,
+    pub(super) roster: Roster,
+    pub(super) gone: Gone,
+    pub(super) stopped: Option<Stopped>,
+    pub(super) topic: Text,
+    pub(super) modern_only: bool,
+    /// Whether legacy members get nothing.
+    pub(super) bars_legacy: bool,
+    /// Everyone for whom is known that what is written next can be read: the roster and the trust as of which.
+    pub(super) prepared: Option<u64>,
+    /// The keys that the person was told can read.
+    pub(super) told_readers: BTreeSet<[u8; 32]>,
+    /// Who was said to be left out.
+    pub(super) told_left_out: BTreeSet<(UserName, [u8; 32])>,
+    pub(super) told_legacy_inside: bool,
+    /// Whose leaving was signed, and whose removal is to come.
+    pub(super) leaving: BTreeSet<(UserName, RunId)>,
+    /// When it began.
+    pub(super) since: Duration,
+    /// Whether this client was here before.
+    pub(super) is_return: bool,
+    /// Whether the connection was lost meanwhile.
+    away: bool,
+}
+
+impl Stay {
+    /// Whether a signed place is this client's, too.
+    pub(super) fn judge(&self, at: &Position) -> Judged {
+        self.log.judge(at)
+    }
+
+    /// Whether the person was told that a legacy member can read.
+    pub(super) fn told_legacy(&self, entry: &RosterEntry) -> bool {
+        matches!(entry.key, EntryKey::Legacy(Some(hash)) if self.told_readers.contains(&hash.0))
+    }
+
+    /// Whom the author at a place did not know to be gone.
+    pub(super) fn gone_after(&self, at: &Position, now: Duration) -> Option<Option<UserName>> {
+        self.gone.after(at.n, now).cloned()
+    }
+}
+
+impl Machine {
+    pub(super) fn join(&mut self, room: RoomName, password: Option<Password>) {
+        let asked = Asked::Join { password: password.clone(), room: room.clone() };
+        self.request(asked, RequestBody::Join { room, password });
+    }
+
+    /// The answer to a join, which comes in the place of the own joining in the room's log.
+    pub(super) fn joined(&mut self, ok: JoinOk, asked: &RoomName, password: Option<Password>) {
+        let Some(own) = self.own() else { return };
+        let entry = RosterEntry { account: own.name.clone(), key: EntryKey::Modern(own.bundle.hash()), run: self.run };
+        if ok.room != *asked && ok.room.normalized() != asked.normalized() {
+            return self.broken_server("the server let you into another room than you asked for");
+        }
+        let changes = changes_hash(ok.joined.iter().copied(), ok.removed.iter().copied());
+        let count = |changes: &[_]| changes.len() as u64;
+        let event = members(count(&ok.joined), count(&ok.removed), changes, &ok);
+        let Some(before) = ok.n.checked_sub(1) else { return self.broken_server("the server numbers from nothing") };
+        let before = Position { n: before, log: ok.before };
+        let log = match RoomLog::join(before, &event, &ok.joined, entry.change(true)) {
+            Ok(log) => log,
+            Err(broken) => {
+                self.leave_room();
+                return self.alarm(Alarm::LogBroken(broken));
+            }
+        };
+        let opened = self.meet_room(&ok) == RoomSeen::Opened;
+        let stopped = self.compare_log(ok.room_id, before, log.head());
+        if self.stay.as_ref().is_some_and(|stay| stay.id != ok.room_id) {
+            self.leave_room();
+            // What was typed before the return was for the other room of this name.
+            self.misplaced = true;
+            self.drop_message("the room is another one");
+        }
+        let was_here = self.stay.take();
+        let is_return = was_here.is_some();
+        match &mut self.task {
+            Some(Task::Say(say)) if !is_return => say.start_over(),
+            Some(Task::Act(act)) if !is_return => act.start_over(),
+            _ => {}
+        }
+        let (told_readers, told_left_out) =
+            was_here.map(|stay| (stay.told_readers, stay.told_left_out)).unwrap_or_default();
+        self.note_counter(ok.room_id, ok.counter);
+        self.stay = Some(Stay {
+            roster: Roster::new(self.realm, ok.room_id, ok.room.clone(), ok.roster),
+            id: ok.room_id,
+            password,
+            log,
+            gone: Gone::default(),
+            stopped,
+            topic: ok.topic,
+            modern_only: ok.modern_only,
+            bars_legacy: ok.modern_only || opened,
+            prepared: None,
+            told_readers,
+            told_left_out,
+            told_legacy_inside: false,
+            leaving: BTreeSet::new(),
+            since: self.now.elapsed,
+            is_return,
+            away: false,
+            room: ok.room,
+        });
+        self.tell_of_room(ok.count);
+        if ok.count <= SMALL {
+            self.ask_who();
+        }
+    }
+
+    /// Another room of the name, or one that has been opened to the old wire, is said to be so.
+    fn meet_room(&mut self, ok: &JoinOk) -> RoomSeen {
+        let seen = self.people.meet_room(&ok.room, ok.room_id, ok.modern_only);
+        match seen {
+            RoomSeen::First | RoomSeen::Known => {}
+            RoomSeen::Another => self.alarm(Alarm::OtherRoom(ok.room.clone())),
+            RoomSeen::Opened => self.alarm(Alarm::Opened(ok.room.clone())),
+        }
+        seen
+    }
+
+    /// Compares what the server says of the time before with what this client saw itself, and says what was missed.
+    fn compare_log(&mut self, id: RoomId, before: Position, head: Position) -> Option<Stopped> {
+        let memory = self.rooms.entry(id).or_default();
+        let last = memory.last.replace(head)?;
+        let missed = before.n.checked_sub(last.n);
+        match missed {
+            Some(0) if before == last => return None,
+            Some(0) => {
+                self.alarm(Alarm::LogChanged);
+                return Some(Stopped::Split);
+            }
+            Some(missed) => self.say(format!("{missed} events of the room were missed since you were here last.")),
+            None => self.say("The room's log has begun anew: the server was started again since you were here last."),
+        }
+        self.counters.was_away(id);
+        None
+    }
+
+    /// What was said last on a lost connection may have been taken: its counter is used, then.
+    fn note_counter(&mut self, id: RoomId, counter: Option<u64>) {
+        let in_flight = matches!(&self.task, Some(Task::Say(say)) if say.is_in_flight())
+            || matches!(&self.task, Some(Task::Act(act)) if act.is_in_flight());
+        let outgoing = &mut self.rooms.entry(id).or_default().outgoing;
+        if !in_flight && counter == Some(outgoing.next_counter()) {
+            outgoing.advance();
+        }
+    }
+
+    fn tell_of_room(&mut self, count: u64) {
+        let Some(stay) = &self.stay else { return };
+        let room = Room(&stay.room);
+        let kind = if stay.modern_only { ", which keeps the old wire out" } else { "" };
+        let sessions = counted(usize::try_from(count).unwrap_or(usize::MAX), "session is here", "sessions are here");
+        let words = format!("You are in {room}{kind}. {sessions}.");
+        let topic = (!stay.topic.as_str().is_empty()).then(|| format!("Topic: {}", stay.topic));
+        self.say(words);
+        topic.into_iter().for_each(|topic| self.server_says(&topic));
+    }
+
+    /// The room could not be entered.
+    pub(super) fn not_joined(&mut self, room: &RoomName, code: ErrorCode, text: &Text) {
+        self.misplaced = true;
+        if let Some(stay) = &self.stay
+            && stay.away
+        {
+            let room = Room(&stay.room).to_string();
+            self.leave_room();
+            self.say(format!("You are not in {room} any more: {text} /join it again."));
+            return self.drop_task("you are in no room any more");
+        }
+        let why = match code {
+            ErrorCode::Banned { until } => barred("banned", until, self.now.unix),
+            _ => text.to_string(),
+        };
+        self.say(format!("{} is not entered: {}.", Room(room), why.trim_end_matches('.')));
+    }
+
+    /// Asks for the members, who are needed before something is said.
+    pub(super) fn ask_who(&mut self) {
+        let Some(stay) = &self.stay else { return };
+        let (room, id) = (stay.room.clone(), stay.id);
+        self.request(Asked::Who { room: id }, RequestBody::Who { room });
+    }
+
+    /// Somebody was put out, as was signed or said.
+    pub(super) fn note_kick(&mut self, n: u64, target: &UserName) {
+        let now = self.now.elapsed;
+        let Some(stay) = &mut self.stay else { return };
+        stay.gone.add(n, now, Some(target.clone()), true);
+        stay.prepared = None;
+        let id = stay.id;
+        self.rooms.entry(id).or_default().outgoing.expel(target);
+    }
+
+    /// Somebody signed to leave: the removal that follows needs no further words.
+    pub(super) fn note_leaving(&mut self, account: UserName, run: RunId) {
+        if let Some(stay) = self.stay.as_mut().filter(|stay| stay.leaving.len() < MOST_LEAVING) {
+            stay.leaving.insert((account, run));
+        }
+    }
+
+    /// Moves the log by an event of the room. `false` when it cannot be followed.
+    pub(super) fn follow(&mut self, n: u64, event: &Event<'_>) -> bool {
+        let Some(stay) = &mut self.stay else { return false };
+        if stay.stopped == Some(Stopped::Broken) {
+            return false;
+        }
+        if let Err(broken) = stay.log.push(n, event) {
+            stay.stopped = Some(Stopped::Broken);
+            self.alarm(Alarm::LogBroken(broken));
+            return false;
+        }
+        let head = stay.log.head();
+        stay.roster.stays(head);
+        self.rooms.entry(stay.id).or_default().last = Some(head);
+        true
+    }
+
+    /// The log is not that of the others.
+    pub(super) fn stop(&mut self, why: Stopped) {
+        if let Some(stay) = &mut self.stay {
+            stay.stopped.get_or_insert(why);
+        }
+    }
+
+    /// The own stay, if an event is of its room.
+    pub(super) fn stay_of(&mut self, room: &RoomName) -> Option<&mut Stay> {
+        if self.stay.as_ref().is_none_or(|stay| stay.room != *room) {
+            self.alarm(Alarm::ElsewhereEvent(room.clone()));
+            return None;
+        }
+        self.stay.as_mut()
+    }
+
+    /// The server put this session out of its room.
+    pub(super) fn removed(&mut self, room: &RoomName, why: RemovedWhy) {
+        if self.stay_of(room).is_none() {
+            return;
+        }
+        let why = match why {
+            RemovedWhy::Kicked => "you were kicked",
+            RemovedWhy::Banned => "you were banned",
+            RemovedWhy::Deleted => "it was deleted",
+            RemovedWhy::ModernOnly => "it keeps the old wire out now",
+        };
+        self.server_says(&format!("You are not in {} any more: {why}.", Room(room)));
+        self.leave_room();
+        self.drop_task("you are in no room any more");
+    }
+
+    /// This client is in no room any more.
+    pub(super) fn leave_room(&mut self) {
+        self.stay = None;
+        self.heard.clear();
+        self.keys.forget_wishes();
+    }
+
+    /// The connection is lost: the stay goes on, as far as the others see, if the return is quick.
+    pub(super) fn stay_away(&mut self) {
+        if let Some(stay) = &mut self.stay {
+            stay.away = true;
+        }
+    }
+}
+
+fn members(joined: u64, removed: u64, changes: ChangesHash, ok: &JoinOk) -> Event<'static> {
+    Event::Members { joined, removed, changes, roster: ok.roster }
+}
+
+/// Whether a room's log is one that this client can go on with.
+pub(super) fn why_stopped(stopped: Stopped) -> &'static str {
+    match stopped {
+        Stopped::Split => "people are shown different rooms, see the warning above. /join again to go on",
+        Stopped::Broken => "the room's log is broken, see the warning above. /join again to go on",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::client::modern::Broken;
+
+    #[test]
+    fn a_broken_log_says_what_to_do() {
+        for stopped in [Stopped::Split, Stopped::Broken] {
+            assert!(why_stopped(stopped).contains("/join again"));
+        }
+        assert_ne!(Alarm::LogBroken(Broken::NotJoined).to_string(), Alarm::LogChanged.to_string());
+    }
+}

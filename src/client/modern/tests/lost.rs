@@ -1,0 +1,214 @@
+//! Connections that are lost, and returns.
+
+use super::world::{World, room};
+use crate::client::known_keys::Pins;
+use crate::client::modern::Input;
+use crate::names::Text;
+use crate::protocol::modern::{ByeReason, Event};
+
+use super::server::What;
+
+#[test]
+fn after_a_lost_connection_the_client_is_back_in_its_room_without_a_password() {
+    let mut world = World::with(&["alice", "bob"]);
+    world.types(0, "one");
+    world.types(1, "two");
+    world.looked();
+    world.cut(1);
+    assert_eq!(world.look(1), ["* The connection to the server is lost: cut. Trying again in 1 s."]);
+    world.types(0, "while you were away");
+    world.back(1);
+    assert_eq!(
+        world.look(1),
+        ["* 1 events of the room were missed since you were here last.", "* You are in r. 2 sessions are here."]
+    );
+    assert_eq!(world.look(0), ["-- bob is back"]);
+    assert_eq!(world.server.requests["login"], 2);
+    assert_eq!(world.server.requests["resume"], 1);
+    world.types(0, "good to see you");
+    assert_eq!(
+        world.look(1),
+        ["* 1 message or act of alice was missed while you were away.", "alice (pinned): good to see you"]
+    );
+    assert_eq!(world.types(1, "thanks"), Vec::<String>::new());
+    assert_eq!(world.look(0), ["bob (pinned): thanks"]);
+}
+
+#[test]
+fn a_return_during_which_nothing_happened_misses_nothing() {
+    let mut world = World::with(&["alice", "bob"]);
+    world.types(0, "one");
+    world.cut(1);
+    world.looked();
+    world.back(1);
+    assert_eq!(world.look(1), ["* You are in r. 2 sessions are here."]);
+    world.types(0, "two");
+    assert_eq!(world.look(1), ["alice (pinned): two"]);
+}
+
+/// Whether it was the message or the answer that was lost, it is there once.
+#[test]
+fn an_unanswered_message_is_sent_again_and_comes_once() {
+    for server_took_it in [false, true] {
+        let mut world = World::with(&["alice", "bob"]);
+        world.types(0, "one");
+        world.looked();
+        world.hold_wire = !server_took_it;
+        if server_took_it {
+            world.tamper = Some(Box::new(|to, what| match what {
+                What::Answer(_) if to == 0 => Vec::new(), // the answer is lost
+                what => vec![what],
+            }));
+        }
+        world.types(0, "two");
+        world.cut(0);
+        (world.hold_wire, world.tamper) = (false, None);
+        world.types(0, "three");
+        world.back(0);
+        assert_eq!(world.look(0).last().unwrap(), "* Accepted now: three", "{server_took_it}");
+        let mut heard = world.look(1);
+        heard.retain(|line| line.starts_with("alice"));
+        assert_eq!(heard, ["alice (pinned): two", "alice (pinned): three"], "{server_took_it}");
+        let sent = world.types(0, "/sent");
+        assert!(sent.iter().all(|line| line.starts_with("* accepted")), "{sent:?}");
+    }
+}
+
+#[test]
+fn an_act_that_was_not_answered_is_done_once() {
+    let mut world = World::with(&["alice", "bob"]);
+    world.hold_wire = true;
+    world.types(0, "/topic tea");
+    world.cut(0);
+    world.hold_wire = false;
+    world.back(0);
+    assert_eq!(world.look(0).last().unwrap(), "! alice (you) set the topic: tea");
+    assert_eq!(world.look(1).last().unwrap(), "! alice (pinned) set the topic: tea");
+}
+
+#[test]
+fn after_the_servers_restart_the_person_logs_in_again_and_all_goes_on() {
+    let mut world = World::with(&["alice", "bob"]);
+    world.types(0, "one");
+    world.server.restart();
+    for client in [0, 1] {
+        world.does(client, Input::Lost(Text::sanitize("gone")));
+    }
+    world.looked();
+    world.back(0);
+    world.back(1);
+    assert_eq!(world.look(0), ["* The server does not remember your session. Log in again: /login"]);
+    for (client, name) in [(0, "alice"), (1, "bob")] {
+        world.types(client, &format!("/login {name} pw"));
+        assert_eq!(
+            world.types(client, "/join r pw")[0],
+            "* The room's log has begun anew: the server was started again since you were here last."
+        );
+    }
+    world.looked();
+    world.types(0, "two");
+    assert_eq!(world.look(1), ["alice (pinned): two"], "the counter goes on, and so do those who counted");
+}
+
+#[test]
+fn what_was_in_flight_when_the_session_is_forgotten_is_said_and_its_counter_is_not_used_twice() {
+    let mut world = World::with(&["alice", "bob"]);
+    world.types(0, "one");
+    world.tamper = Some(Box::new(|to, what| match what {
+        What::Answer(_) if to == 0 => Vec::new(),
+        what => vec![what],
+    }));
+    world.types(0, "two");
+    world.tamper = None;
+    assert_eq!(world.look(1).last().unwrap(), "alice (pinned): two");
+    world.server.forget_tokens();
+    world.cut(0);
+    world.looked();
+    world.back(0);
+    assert_eq!(
+        world.look(0),
+        [
+            "* Not accepted by the server yet: two",
+            "* The server does not remember your session. Log in again: /login",
+            "* Not sent: you are not logged in any more. It was: two"
+        ]
+    );
+    world.types(0, "/login alice pw");
+    world.types(0, "/join r pw");
+    world.looked();
+    world.types(0, "three");
+    assert_eq!(world.look(1), ["alice (pinned): three"]);
+}
+
+#[test]
+fn a_silent_server_is_given_up_and_a_quiet_one_is_not() {
+    let mut world = World::with(&["alice"]);
+    world.later(10 * 60_000);
+    assert_eq!(world.look(0), Vec::<String>::new(), "signs of life go back and forth");
+    assert!(world.server.requests["ping"] >= 19);
+    world.hold_wire = true;
+    world.later(74_000);
+    assert_eq!(world.look(0), Vec::<String>::new());
+    world.later(60_000);
+    let words = world.look(0);
+    assert!(words[0].starts_with("* The connection to the server is lost: "), "{words:?}");
+}
+
+#[test]
+fn attempts_to_connect_come_further_and_further_apart() {
+    let mut world = World::with(&["alice"]);
+    world.cut(0);
+    world.looked();
+    let mut waits = Vec::new();
+    for _ in 0..10 {
+        let at = world.reconnect_at(0);
+        waits.push(at.saturating_sub(world.now.elapsed).as_secs_f64());
+        world.now.elapsed = at;
+        world.does(0, Input::Lost(Text::sanitize("refused")));
+    }
+    assert!(waits[0] < 2.0 && waits[9] >= 60.0 && waits[9] < 91.0, "{waits:?}");
+    assert!(waits.windows(2).all(|pair| pair[1] > pair[0] * 0.6), "{waits:?}");
+    assert!(world.look(0).len() <= 1, "it is not said each time");
+}
+
+#[test]
+fn who_says_goodbye_is_heard() {
+    let bye = |reason| What::Event(Event::bye(reason));
+    let mut world = World::with(&["alice", "bob"]);
+    world.hears(0, &bye(ByeReason::Replaced));
+    world.cut(0);
+    assert_eq!(
+        world.look(0),
+        [format!("-- {}", ByeReason::Replaced.text()), "FAILED The connection to the server is lost: cut.".to_owned()]
+    );
+    world.hears(1, &bye(ByeReason::PasswordChanged));
+    world.cut(1);
+    world.looked();
+    world.back(1);
+    assert_eq!(world.look(1), ["* Log in again: /login"]);
+}
+
+#[test]
+fn a_server_that_is_another_gets_nothing() {
+    let mut world = World::new();
+    let alice = world.add(0, 0, Pins::default(), false);
+    for (exporter, signed) in [([1; 32], [2; 32]), ([3; 32], [3; 32])] {
+        let client = world.add(0, 0, Pins::default(), false);
+        let hello = match exporter == signed {
+            true => super::server::Server::of([9; 32]).hello(&signed), // another realm, which signs
+            false => world.server.hello(&signed),                      // this realm, on another connection
+        };
+        world.does(client, Input::Connected { exporter });
+        world.does(client, Input::Line("/login alice pw".into()));
+        world.does(client, Input::Server(hello));
+        let shown = world.look(client);
+        assert!(shown[0].starts_with("UNTRUSTED The server is not the known one"), "{shown:?}");
+        assert_eq!(world.clients[client].sent_bytes, 0);
+    }
+    world.does(alice, Input::Connected { exporter: [1; 32] });
+    world.does(alice, Input::Server(b"{\"type\":\"ok\",\"id\":1}".to_vec()));
+    let shown = world.look(alice);
+    assert!(shown[0].starts_with("* WARNING: the server"), "{shown:?}");
+    assert_eq!(world.clients[alice].sent_bytes, 0);
+    let _ = room("r");
+}

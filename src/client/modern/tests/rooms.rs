@@ -1,0 +1,107 @@
+//! Large rooms, other rooms, rooms that are made again.
+
+use super::world::{World, public, room};
+use crate::client::known_keys::Pins;
+
+#[test]
+fn where_changes_are_only_counted_senders_ask_for_the_members_and_check_them() {
+    let mut world = World::with(&["alice", "bob"]);
+    world.types(0, "one");
+    world.server.rooms.get_mut(&room("r")).unwrap().hashes_changes = true;
+    let asked = world.server.requests["who"];
+    world.connect(9, 2, Pins::default());
+    world.types(2, "/login carol pw");
+    world.types(2, "/join r pw");
+    world.looked();
+    assert_eq!(world.types(0, "two"), ["* From now on you can be read by: carol (pinned). /readers names all."]);
+    assert_eq!(world.look(1), ["alice (pinned): two"]);
+    assert_eq!(world.look(2), ["alice (pinned): two"]);
+    assert_eq!(world.server.requests["who"], asked + 2, "carol at her joining, alice when she spoke");
+    world.types(0, "three");
+    assert_eq!(world.server.requests["who"], asked + 2);
+}
+
+#[test]
+fn where_members_come_and_go_all_the_time_something_is_said_nevertheless() {
+    let mut world = World::with(&["alice", "bob"]);
+    world.server.rooms.get_mut(&room("r")).unwrap().hashes_changes = true;
+    world.connect(9, 2, Pins::default());
+    world.types(2, "/login carol pw");
+    world.looked();
+    // Before each answer that alice hears, somebody comes.
+    world.hold_wire = true;
+    world.types(0, "at last");
+    for i in 0..12 {
+        world.step();
+        let mut out = Vec::new();
+        world.server.legacy_join(&room("r"), &format!("eve{i}"), &public(4), &mut out);
+        world.deliver(out);
+    }
+    world.hold_wire = false;
+    world.settle();
+    let mut heard = world.look(1);
+    heard.retain(|line| line.contains("): "));
+    assert_eq!(heard, ["alice (pinned): at last"]);
+}
+
+#[test]
+fn another_room_is_entered_after_leaving_the_one_before() {
+    let mut world = World::with(&["alice", "bob"]);
+    world.types(0, "/create den pw");
+    assert_eq!(world.types(0, "/join den pw"), ["* You are in den. 1 session is here."]);
+    assert_eq!(world.look(1), ["! alice (pinned) left"]);
+    assert_eq!(world.types(0, "alone")[..], [] as [String; 0]);
+    assert_eq!(
+        world.types(0, "/join r pw"),
+        ["* 1 events of the room were missed since you were here last.", "* You are in r. 2 sessions are here."]
+    );
+    world.looked();
+    world.types(0, "back");
+    assert_eq!(world.look(1), ["alice (pinned): back"]);
+    world.types(1, "welcome");
+    assert_eq!(world.look(0), ["bob (pinned): welcome"]);
+}
+
+/// Bob's epoch was given to alice before she left; he has not spoken since, so that he takes her for a holder still.
+#[test]
+fn who_leaves_and_comes_back_still_has_the_keys_that_others_think_it_has() {
+    let mut world = World::with(&["alice", "bob"]);
+    world.types(1, "one");
+    world.types(0, "/leave");
+    world.types(0, "/join r pw");
+    world.looked();
+    world.types(1, "two");
+    assert_eq!(world.look(0), ["bob (pinned): two"]);
+}
+
+#[test]
+fn a_room_that_was_deleted_and_made_again_is_seen_to_be_another() {
+    let mut world = World::with(&["alice", "bob"]);
+    world.types(0, "/leave");
+    world.server.create(&room("r"));
+    world.looked();
+    let shown = world.types(0, "/join r pw");
+    assert!(shown[0].starts_with("* WARNING: this is another r than the one that you knew"), "{shown:?}");
+    world.types(0, "/leave");
+    assert_eq!(world.types(0, "/join r pw").len(), 2, "it is the known one now");
+}
+
+#[test]
+fn a_room_that_is_opened_to_the_old_wire_gives_it_nothing_until_the_next_join() {
+    let mut world = World::with(&["alice"]);
+    world.types(0, "/room modern-only on");
+    world.types(0, "/leave");
+    world.server.rooms.get_mut(&room("r")).unwrap().modern_only = false; // nobody signed that
+    let shown = world.types(0, "/join r pw");
+    assert!(shown.iter().any(|line| line.contains("r kept the old wire out, and does not any more")), "{shown:?}");
+    world.legacy_join("eve", &public(4));
+    world.looked();
+    let shown = world.types(0, "hello");
+    assert_eq!(shown, ["* eve cannot read you: eve is on the old wire, which this room keeps out."]);
+    world.types(0, "/leave");
+    world.types(0, "/join r pw");
+    assert_eq!(
+        world.types(0, "hello"),
+        ["* From now on you can be read by: eve (on the old wire). /readers names all."]
+    );
+}
