@@ -228,10 +228,10 @@ fn who_lacks_a_key_may_ask_for_it() {
 #[test]
 fn a_large_room_is_told_of_many_changes_at_once() {
     let mut world = world();
-    let mut first: Vec<_> = (0..=255u8).map(|n| Member::in_room(&mut world, "bob", 2, n, "den")).collect();
+    let mut first: Vec<_> = (0..=255).map(|n| Member::in_room(&mut world, "bob", 2, n, "den")).collect();
     assert_eq!(first[0].heard(&mut world).len(), 255);
     first[0].who(&mut world);
-    let mut late: Vec<_> = (0..20u8).map(|n| Member::new(&mut world, "carol", 3, n)).collect();
+    let mut late: Vec<_> = (0..20).map(|n| Member::new(&mut world, "carol", 3, n)).collect();
     let ids: Vec<_> = late.iter_mut().map(|member| member.ask_join(&mut world, "den", Some("pw"))).collect();
     assert!(late.iter().zip(&ids).all(|(member, id)| member.outcome(*id).is_none()));
     assert!(first[0].heard(&mut world).is_empty());
@@ -271,7 +271,7 @@ fn a_large_room_is_told_of_many_changes_at_once() {
 #[test]
 fn a_repeated_join_in_a_large_room_misses_nothing() {
     let mut world = world();
-    let mut first: Vec<_> = (0..=255u8).map(|n| Member::in_room(&mut world, "bob", 2, n, "den")).collect();
+    let mut first: Vec<_> = (0..=255).map(|n| Member::in_room(&mut world, "bob", 2, n, "den")).collect();
     let mut carol = Member::new(&mut world, "carol", 3, 1);
     carol.ask_join(&mut world, "den", Some("pw"));
     world.pass(SECOND);
@@ -507,7 +507,7 @@ fn a_deleted_room_is_gone_and_one_of_its_name_is_another() {
 fn a_join_that_waits_for_others_is_answered_before_its_room_is_deleted() {
     let mut world = world();
     let mut alice = Member::in_room(&mut world, "alice", 1, 1, "den");
-    let crowd: Vec<_> = (0..255u8).map(|n| Member::in_room(&mut world, "bob", 2, n, "den")).collect();
+    let crowd: Vec<_> = (0..255).map(|n| Member::in_room(&mut world, "bob", 2, n, "den")).collect();
     let mut late = Member::new(&mut world, "carol", 3, 1);
     alice.hear(&mut world);
     world.disk_waits = true;

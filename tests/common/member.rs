@@ -9,7 +9,7 @@ use secure_chat::protocol::modern::{
     Accepted, ActRequest, ActStamp, Answer, Deed, Entry, Event, NewToken, OkBody, PartBody, Reader, RemovedWhy,
     RequestBody, SendRequest, SessionToken, SignedText, Stamp,
 };
-use secure_chat::transcript::{Commitment, Kind, Position, RosterEntry, RunId, Signature, Verb};
+use secure_chat::transcript::{Commitment, Kind, Position, RosterEntry, Signature, Verb};
 
 use super::follower::Follower;
 use super::world::{self, Heard, REALM, World};
@@ -29,7 +29,7 @@ pub struct Member {
     pub session: SessionId,
     pub user: UserName,
     pub keys: u8,
-    pub run: u8,
+    pub run: u16,
     pub token: Option<SessionToken>,
     /// The counter of what it says next, in the room where it is.
     pub counter: u64,
@@ -47,33 +47,35 @@ pub struct Member {
 impl Member {
     /// Logs in and announces.
     #[track_caller]
-    pub fn new(world: &mut World, user: &str, keys: u8, run: u8) -> Self {
+    pub fn new(world: &mut World, user: &str, keys: u8, run: u16) -> Self {
         let session = world.connect(Dialect::Modern);
-        let mut member = Self {
+        world.ok(session, world::login(user));
+        match world.ok(session, world::announce(keys, run)) {
+            OkBody::Announce { session: NewToken { token, .. }, .. } => Self::adopt(session, user, keys, run, token),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// Goes on with a session that has announced.
+    pub fn adopt(session: SessionId, user: &str, keys: u8, run: u16, token: SessionToken) -> Self {
+        Self {
             session,
             user: UserName::new(user),
             keys,
             run,
-            token: None,
+            token: Some(token),
             counter: 1,
             follower: None,
             events: Vec::new(),
             answers: HashMap::new(),
             entries: Vec::new(),
             asked: HashMap::new(),
-        };
-        world.ok(session, world::login(user));
-        let OkBody::Announce { session: NewToken { token, .. }, .. } = world.ok(session, world::announce(keys, run))
-        else {
-            panic!()
-        };
-        member.token = Some(token);
-        member
+        }
     }
 
     /// The same in a room.
     #[track_caller]
-    pub fn in_room(world: &mut World, user: &str, keys: u8, run: u8, room: &str) -> Self {
+    pub fn in_room(world: &mut World, user: &str, keys: u8, run: u16, room: &str) -> Self {
         let mut member = Self::new(world, user, keys, run);
         member.join(world, room);
         member
@@ -84,7 +86,7 @@ impl Member {
     }
 
     pub fn reader(&self) -> Reader {
-        Reader { bundle: self.entry().key.bundle().unwrap(), run: RunId([self.run; 16]) }
+        Reader { bundle: self.entry().key.bundle().unwrap(), run: world::run_id(self.run) }
     }
 
     pub fn at(&self) -> Position {
@@ -125,6 +127,12 @@ impl Member {
         self.outcome(id).expect("it was answered at once")
     }
 
+    /// The same where the answer may come later.
+    #[track_caller]
+    pub fn begins(&mut self, world: &mut World, body: RequestBody) -> u64 {
+        self.ask(world, body, Asked::Other)
+    }
+
     /// What came of a request, if it was answered.
     pub fn outcome(&self, id: u64) -> Option<Result<OkBody, &'static str>> {
         Some(match self.answers.get(&id)?.clone() {
@@ -154,7 +162,7 @@ impl Member {
                 counter: self.counter,
                 at: self.at(),
                 commitment: Commitment([3; 32]),
-                signature: Signature([self.run; 64]),
+                signature: Signature([self.run as u8; 64]),
             },
             resend: false,
         }
@@ -182,7 +190,7 @@ impl Member {
         ActRequest {
             room: room.clone(),
             deed: Deed { verb, target: SignedText::new(target), argument: SignedText::new(argument) },
-            stamp: ActStamp { counter: self.counter, at: self.at(), signature: Signature([self.run; 64]) },
+            stamp: ActStamp { counter: self.counter, at: self.at(), signature: Signature([self.run as u8; 64]) },
             secret: (verb == Verb::Password).then(|| Password::new("new")),
             resend: false,
         }
@@ -298,7 +306,7 @@ impl Member {
     pub fn resume(&mut self, world: &mut World) -> Result<OkBody, &'static str> {
         self.session = world.connect(Dialect::Modern);
         self.follower = None;
-        let (token, run) = (self.token.clone().unwrap(), RunId([self.run; 16]));
+        let (token, run) = (self.token.clone().unwrap(), world::run_id(self.run));
         self.asks(world, RequestBody::Resume { token, run })
     }
 

@@ -317,7 +317,7 @@ impl World {
 
     /// Somebody on the modern wire who has logged in and announced bundle `keys` under run `run`.
     #[track_caller]
-    pub fn announced(&mut self, user: &str, keys: u8, run: u8) -> SessionId {
+    pub fn announced(&mut self, user: &str, keys: u8, run: u16) -> SessionId {
         let session = self.connect(Dialect::Modern);
         self.ok(session, login(user));
         self.ok(session, announce(keys, run));
@@ -361,12 +361,16 @@ pub fn login(user: &str) -> RequestBody {
     RequestBody::Login { user: UserName::new(user), password: password("pw") }
 }
 
-pub fn announce(keys: u8, run: u8) -> RequestBody {
-    RequestBody::Announce { keys: bundle_keys(keys), run: RunId([run; 16]) }
+pub fn announce(keys: u8, run: u16) -> RequestBody {
+    RequestBody::Announce { keys: bundle_keys(keys), run: run_id(run) }
 }
 
 pub fn join(room: &str) -> RequestBody {
     RequestBody::Join { room: RoomName::new(room), password: Some(password("pw")) }
+}
+
+pub fn run_id(run: u16) -> RunId {
+    RunId(u128::from(run).to_be_bytes())
 }
 
 /// Keys that count as good, different ones for each number.
@@ -386,8 +390,8 @@ pub fn known_bundle(user: &UserName, keys: BundleKeys) -> Arc<KnownBundle> {
 }
 
 /// The entry of somebody on the modern wire.
-pub fn entry(user: &str, keys: u8, run: u8) -> RosterEntry {
+pub fn entry(user: &str, keys: u8, run: u16) -> RosterEntry {
     let account = UserName::new(user);
     let key = EntryKey::Modern(known_bundle(&account, bundle_keys(keys)).hash);
-    RosterEntry { account, key, run: RunId([run; 16]) }
+    RosterEntry { account, key, run: run_id(run) }
 }
