@@ -196,3 +196,20 @@ fn signals_end_it_in_order() {
         assert!(server.log().contains("ended"), "{}", server.log());
     }
 }
+
+#[test]
+fn a_disk_that_is_full_changes_nothing_and_ends_nobody() {
+    let dir = tempfile::tempdir().unwrap();
+    let server = Server::start(dir.path());
+    drop(server.user("alice"));
+    assert_eq!(server.stop(), 0);
+    let server = Server::start_on_full_disk(dir.path());
+    let mut alice = server.connect();
+    alice.asks("/login alice pw", "Login successful. Welcome, alice!");
+    let not_saved = "Error: the server could not save the change, so nothing was changed. Try again later.";
+    alice.asks("/create den pw", not_saved);
+    alice.asks("/list", "No rooms found.");
+    assert_eq!(server.log(), "", "there is no place for a log either");
+    assert_eq!(server.stop(), 0);
+    Server::start(dir.path()).connect().asks("/login alice pw", "Login successful. Welcome, alice!");
+}

@@ -21,6 +21,7 @@ fn main() -> ExitCode {
         .with_writer(io::stderr)
         .with_ansi(io::stderr().is_terminal())
         .with_target(false)
+        .log_internal_errors(false) // they would go where the log could not be written, and panic there
         .init();
     match server::run(&options) {
         Ok(()) => ExitCode::SUCCESS,

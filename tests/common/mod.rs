@@ -64,8 +64,19 @@ impl Server {
 
     /// Starts the server; its log when it ends instead of listening.
     pub fn try_start(dir: &Path, arguments: &[&str]) -> Result<Self, String> {
+        Self::launch(Command::new(env!("CARGO_BIN_EXE_chat-server")), dir, arguments)
+    }
+
+    /// Starts the server in `dir`, which it once ended in order, where not a byte can be written any more.
+    pub fn start_on_full_disk(dir: &Path) -> Self {
+        let mut shell = Command::new("sh");
+        shell.args(["-c", r#"trap "" XFSZ; ulimit -f 0; exec "$0" "$@""#, env!("CARGO_BIN_EXE_chat-server")]);
+        Self::launch(shell, dir, &[]).unwrap_or_else(|log| panic!("the server did not start: {log}"))
+    }
+
+    fn launch(mut command: Command, dir: &Path, arguments: &[&str]) -> Result<Self, String> {
         let log = dir.join("server.log");
-        let mut child = Command::new(env!("CARGO_BIN_EXE_chat-server"))
+        let mut child = command
             .env("CHAT_LISTEN", "127.0.0.1:0") // the arguments may have another
             .arg("--data-dir")
             .arg(dir)
