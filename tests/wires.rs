@@ -7,18 +7,11 @@ mod common;
 
 use std::sync::Arc;
 
+use common::client::is_proved;
 use common::modern::ModernPeer;
 use common::{Peer, Server, trusting};
 use rustls::{ClientConfig, RootCertStore};
-use secure_chat::crypto::VerifyingKey;
-use secure_chat::protocol::modern::{Hello, MAX_GUEST_LINE};
-use secure_chat::transcript::{self, Ed25519Key};
-
-/// Whether the server proves to this peer that it is who it says.
-fn is_proved(hello: &Hello, peer: &ModernPeer) -> bool {
-    let key = VerifyingKey::parse(&Ed25519Key(hello.realm.0)).unwrap();
-    key.verify(&transcript::hello(&peer.stream.exporter().unwrap()), &hello.signature)
-}
+use secure_chat::protocol::modern::MAX_GUEST_LINE;
 
 #[test]
 fn a_modern_client_hears_first_who_the_server_is_and_can_check_it() {

@@ -12,6 +12,7 @@
     reason = "each test uses its part; tests may fail loudly"
 )]
 
+pub mod client;
 pub mod follower;
 pub mod member;
 pub mod modern;
