@@ -4,12 +4,12 @@ use std::collections::HashSet;
 
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
-use tracing::error;
+use tracing::{debug, error};
 
 use crate::chat::{Verifier, Work, WorkDone};
 use crate::crypto::password::PasswordHash;
 use crate::names::Password;
-use crate::server::sync::{Mutex, Semaphore, lock};
+use crate::server::sync::{AtomicUsize, Mutex, Ordering, Semaphore, lock};
 
 /// Verified passwords that are remembered before all are forgotten.
 const REMEMBERED: usize = 200_000;
@@ -24,11 +24,31 @@ pub(super) struct Hasher {
     /// One block of the hash, so that HMAC takes it as it is.
     key: [u8; 64],
     verified: Mutex<HashSet<[u8; 32]>>,
+    /// How often PBKDF2 was computed.
+    hashes: AtomicUsize,
 }
 
 impl Hasher {
     pub(super) fn new(permits: usize) -> Self {
-        Self { permits: Semaphore::new(permits), key: rand::random(), verified: Mutex::default() }
+        Self {
+            permits: Semaphore::new(permits),
+            key: rand::random(),
+            verified: Mutex::default(),
+            hashes: AtomicUsize::new(0),
+        }
+    }
+
+    /// How often PBKDF2 was computed since the start: what a session token, or a password that is known, saves.
+    pub(super) fn hashes(&self) -> usize {
+        self.hashes.load(Ordering::Relaxed)
+    }
+
+    /// Computes PBKDF2 once, with a permit.
+    fn compute<T>(&self, hash: impl FnOnce() -> T) -> T {
+        let result = self.permits.with_permit(hash);
+        let hashes = self.hashes.fetch_add(1, Ordering::Relaxed) + 1;
+        debug!(hashes, "a password was hashed");
+        result
     }
 
     /// Does what the hub wants done.
@@ -36,7 +56,7 @@ impl Hasher {
         match work {
             Work::Hash(password) => WorkDone::Hashed(self.hash(&password)),
             Work::Check { password, verifier: None } => {
-                self.permits.with_permit(|| PasswordHash::of_nobody().verify(&password));
+                self.compute(|| PasswordHash::of_nobody().verify(&password));
                 WorkDone::Checked { right: false, better: None }
             }
             Work::Check { password, verifier: Some(verifier) } => self.check(&password, &verifier),
@@ -44,7 +64,7 @@ impl Hasher {
     }
 
     fn hash(&self, password: &Password) -> Verifier {
-        Verifier::new(self.permits.with_permit(|| PasswordHash::new(password)).to_string())
+        Verifier::new(self.compute(|| PasswordHash::new(password)).to_string())
     }
 
     fn check(&self, password: &Password, verifier: &Verifier) -> WorkDone {
@@ -56,7 +76,7 @@ impl Hasher {
             error!("a stored password hash is not one that this version knows: nobody can log in with it");
             return WorkDone::Checked { right: false, better: None };
         };
-        let right = self.permits.with_permit(|| hash.verify(password));
+        let right = self.compute(|| hash.verify(password));
         let better = (right && hash.is_legacy()).then(|| self.hash(password));
         if right && better.is_none() {
             self.remember(tag);
@@ -86,7 +106,7 @@ impl Hasher {
         if !hash.is_weak() {
             return None;
         }
-        let strong = self.permits.with_permit(|| hash.strengthened())?;
+        let strong = self.compute(|| hash.strengthened())?;
         Some(Verifier::new(strong.to_string()))
     }
 }
@@ -105,8 +125,10 @@ mod tests {
             matches!(hasher.perform(work), WorkDone::Checked { right: true, .. })
         };
         assert!(!passes(&wrong) && passes(&right));
+        assert_eq!(hasher.hashes(), 3);
         assert!(lock(&hasher.verified).contains(&hasher.tag(&right, &verifier)));
         assert!(!passes(&wrong) && passes(&right));
+        assert_eq!(hasher.hashes(), 4, "a wrong one always pays");
     }
 
     #[test]

@@ -111,7 +111,7 @@ pub fn run(options: &Options) -> Result<(), ServerError> {
     let storage = spawn("store", move || storage.run(&for_storage))?;
     let broker = spawn("broker", move || broker.run(&for_broker))?;
     let conversion = {
-        let (events, stop) = (events.clone(), Arc::clone(&stop_conversion));
+        let (hasher, events, stop) = (Arc::clone(&hasher), events.clone(), Arc::clone(&stop_conversion));
         spawn("conversion", move || conversion::run(weak, &hasher, &events, &stop))?
     };
     let listener = spawn("listener", move || listener.run())?;
@@ -130,7 +130,7 @@ pub fn run(options: &Options) -> Result<(), ServerError> {
     if !all_gone.wait(FAREWELL) {
         warn!("connections were still busy");
     }
-    info!("ended");
+    info!(hashes = hasher.hashes(), "ended");
     Ok(())
 }
 
