@@ -23,7 +23,7 @@ const MAY_IMPORT: [(&str, &[&str]); 10] = [
 const SHARED: [&str; 2] = ["names", "transcript"];
 
 /// Files and folders in which there is no socket, file, thread, channel, clock or rustls.
-const PURE: [&str; 18] = [
+const PURE: [&str; 19] = [
     "names.rs",
     "transcript",
     "protocol",
@@ -31,6 +31,7 @@ const PURE: [&str; 18] = [
     "chat",
     "client/machine.rs",
     "client/machine",
+    "client/modern",
     "client/requests.rs",
     "client/trust.rs",
     "client/trust",

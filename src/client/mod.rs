@@ -21,6 +21,7 @@ pub mod key_name;
 pub mod keyring;
 pub mod known_keys;
 pub mod machine;
+pub mod modern;
 pub mod options;
 pub mod packages;
 pub mod requests;

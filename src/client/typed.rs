@@ -26,7 +26,7 @@ const MODERN_HELP: [&str; 19] = [
     "/register NAME PASSWORD makes an account, /login NAME [PASSWORD] logs in.",
     "/create ROOM PASSWORD makes a room, /join ROOM [PASSWORD] enters it,",
     "/leave leaves it. /list names the rooms, /who names those in yours,",
-    "/readers those who can read what you write.",
+    "/readers those who can read what you write, /sent what became of it.",
     "/msg USER TEXT goes to one user alone, encrypted.",
     "/topic [TEXT] shows or sets the topic (- for none).",
     "/keys [NAME] shows keys. /verify NAME shows the number that you two compare;",

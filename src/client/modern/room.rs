@@ -249,12 +249,15 @@ impl Machine {
         }
         if let Err(broken) = stay.log.push(n, event) {
             stay.stopped = Some(Stopped::Broken);
+            self.stop(Stopped::Broken);
             self.alarm(Alarm::LogBroken(broken));
             return false;
         }
         let head = stay.log.head();
         stay.roster.stays(head);
-        self.rooms.entry(stay.id).or_default().last = Some(head);
+        if stay.stopped.is_none() {
+            self.rooms.entry(stay.id).or_default().last = Some(head);
+        }
         true
     }
 
@@ -262,6 +265,8 @@ impl Machine {
     pub(super) fn stop(&mut self, why: Stopped) {
         if let Some(stay) = &mut self.stay {
             stay.stopped.get_or_insert(why);
+            // That was said: at the next join it is no news that the log is another.
+            self.rooms.entry(stay.id).or_default().last = None;
         }
     }
 

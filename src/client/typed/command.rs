@@ -20,6 +20,7 @@ pub const MODERN: &[&str] = &[
     "/leave",
     "/who",
     "/readers",
+    "/sent",
     "/msg",
     "/topic",
     "/keys",
@@ -69,6 +70,8 @@ pub enum Command {
     Who,
     /// `/readers`
     Readers,
+    /// `/sent`
+    Sent,
     /// `/topic [TEXT]`; the text is empty when the topic is to be taken away.
     Topic(Option<Text>),
     /// `/room passwd NEW`
@@ -178,6 +181,7 @@ fn usage(word: &str) -> Option<&'static str> {
         "/leave" => "/leave",
         "/who" => "/who",
         "/readers" => "/readers",
+        "/sent" => "/sent",
         "/topic" => "/topic [TEXT], - for none",
         "/room" => "/room passwd [NEW], /room modern-only on|off or /room delete ROOM",
         "/msg" => "/msg USER TEXT",
@@ -216,6 +220,7 @@ fn of_room(of: &str, arguments: &[&str], line: &str) -> Option<Command> {
         ("/leave", []) => Command::Leave,
         ("/who", []) => Command::Who,
         ("/readers", []) => Command::Readers,
+        ("/sent", []) => Command::Sent,
         ("/topic", []) => Command::Topic(None),
         ("/topic", ["-"]) => Command::Topic(Some(Text::default())),
         ("/topic", _) => Command::Topic(Some(some_text(line, 1)?)),
@@ -335,6 +340,7 @@ mod tests {
             ("/leave", "Leave"),
             ("/who", "Who"),
             ("/readers", "Readers"),
+            ("/sent", "Sent"),
             ("/topic", "Topic(None)"),
             ("/topic  of the  day ", r#"Topic(Some(Text("of the  day")))"#),
             ("/topic -", r#"Topic(Some(Text("")))"#),
@@ -381,6 +387,7 @@ mod tests {
             "/leave r",
             "/who r",
             "/readers r",
+            "/sent all",
             "/room",
             "/room passwd",
             "/room passwd a b",
