@@ -123,6 +123,10 @@ impl ActTask {
         self.in_flight.is_some()
     }
 
+    pub(super) fn is_last_word(&self) -> bool {
+        self.until.is_some()
+    }
+
     pub(super) fn deadline(&self) -> Option<Duration> {
         self.until
     }

@@ -7,8 +7,13 @@ use super::shown::{Name, Room};
 use super::speech::counted;
 use super::{Job, Machine, Output};
 use crate::client::modern::jobs::Check;
-use crate::names::Text;
+use crate::names::{Text, UserName};
 use crate::protocol::modern::{Answer, ErrorCode, OkBody, RoomItem};
+
+/// Whether a name that the server gives is the stored form of the one that was typed: it is looked up as typed or in NFC.
+pub(super) fn is_stored_form(stored: &UserName, typed: &UserName) -> bool {
+    stored == typed || *stored == typed.normalized()
+}
 
 impl Machine {
     pub(super) fn answer(&mut self, answer: Answer) {
@@ -37,7 +42,10 @@ impl Machine {
     fn ok(&mut self, open: Open, body: OkBody) {
         let Open { id, asked, parts, .. } = open;
         match (asked, body) {
-            (Asked::Register, OkBody::Register { user }) => {
+            (Asked::Register { user: typed }, OkBody::Register { user }) => {
+                if !is_stored_form(&user, &typed) {
+                    return self.broken_server("the server made an account of another name");
+                }
                 self.say(format!("The account {} is made. Log in with /login {0} and the password.", Name(&user)));
                 self.finish();
             }

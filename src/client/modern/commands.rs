@@ -25,7 +25,7 @@ impl Machine {
     pub(super) fn command(&mut self, command: Command) {
         match command {
             Command::Register(user, password) => {
-                self.ask(Asked::Register, RequestBody::Register { user, password });
+                self.ask(Asked::Register { user: user.clone() }, RequestBody::Register { user, password });
             }
             Command::Login(user, password) => {
                 self.login(user, password);

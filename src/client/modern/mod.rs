@@ -86,6 +86,9 @@ pub use self::speech::{Alarm, Thing, Unreadable};
 /// Most lines that wait; beyond it [`Machine::wants_lines`] is false.
 const MOST_LINES: usize = 1000;
 
+/// Most rooms that are entered. None is forgotten: its counters would begin again.
+const MOST_ROOMS: usize = 4096;
+
 /// What a client is and knows when it starts.
 pub struct Config {
     /// The server's realm, which was judged: every hello must bear it.
@@ -192,7 +195,7 @@ pub struct Machine {
     keys: Keys,
     counters: Counters,
     chains: Chains,
-    /// A room more for each that the person joins.
+    /// At most [`MOST_ROOMS`].
     rooms: BTreeMap<RoomId, RoomMemory>,
     stay: Option<Stay>,
     heard: Heard,
@@ -207,6 +210,7 @@ pub struct Machine {
     /// Set when a `/join` failed: lines that were meant for that room go to no other.
     misplaced: bool,
     unsent: bool,
+    was_connected: bool,
     ending: bool,
     ended: bool,
     rsa_operations: u64,
@@ -244,6 +248,7 @@ impl Machine {
             sent: SentList::default(),
             misplaced: false,
             unsent: false,
+            was_connected: false,
             ending: false,
             ended: false,
             rsa_operations: 0,
@@ -301,7 +306,8 @@ impl Machine {
 
     /// Lines that were taken and are not done yet.
     pub fn waiting(&self) -> usize {
-        self.lines.len() + usize::from(self.task.is_some())
+        let is_typed = |task: &Task| !matches!(task, Task::Act(act) if act.is_last_word());
+        self.lines.len() + usize::from(self.task.as_ref().is_some_and(is_typed))
     }
 
     /// The run of this client.

@@ -20,7 +20,10 @@ pub(super) const MOST_ROOMS: usize = 10_000;
 #[allow(missing_docs, reason = "the variants are the requests of docs/PROTOCOL.md")]
 pub(super) enum Asked {
     Ping,
-    Register,
+    Register {
+        /// Who, as typed.
+        user: UserName,
+    },
     Login {
         /// Who, as typed.
         user: UserName,
@@ -67,7 +70,7 @@ impl Asked {
     pub(super) const fn kind(&self) -> RequestType {
         match self {
             Self::Ping => RequestType::Ping,
-            Self::Register => RequestType::Register,
+            Self::Register { .. } => RequestType::Register,
             Self::Login { .. } => RequestType::Login,
             Self::Resume => RequestType::Resume,
             Self::Announce => RequestType::Announce,

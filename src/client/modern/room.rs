@@ -12,7 +12,7 @@ use super::shown::Room;
 use super::speech::{Alarm, counted};
 use super::task::Task;
 use super::trust::RoomSeen;
-use super::{Machine, RequestBody};
+use super::{MOST_ROOMS, Machine, RequestBody};
 use crate::names::{Password, RoomName, Text, UserName};
 use crate::protocol::modern::{ErrorCode, JoinOk, RemovedWhy};
 use crate::transcript::{ChangesHash, EntryKey, Event, Position, RoomId, RosterEntry, RunId, changes_hash};
@@ -105,6 +105,10 @@ impl Machine {
                 return self.alarm(Alarm::LogBroken(broken));
             }
         };
+        if self.rooms.len() >= MOST_ROOMS && !self.rooms.contains_key(&ok.room_id) {
+            self.leave_room();
+            return self.say("You have entered too many rooms to keep count in another: start this program again.");
+        }
         let opened = self.meet_room(&ok) == RoomSeen::Opened;
         let stopped = self.compare_log(ok.room_id, before, log.head());
         if self.stay.as_ref().is_some_and(|stay| stay.id != ok.room_id) {
@@ -300,6 +304,9 @@ impl Machine {
         self.stay = None;
         self.heard.clear();
         self.keys.forget_wishes();
+        // Direct messages, either way, wait for their keys nevertheless.
+        self.keys_came();
+        self.hear_on();
     }
 
     /// The connection is lost: the stay goes on, as far as the others see, if the return is quick.

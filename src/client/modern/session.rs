@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use rand::RngExt;
 
+use super::answers::is_stored_form;
 use super::requests::Asked;
 use super::shown::Name;
 use super::speech::{Alarm, counted};
@@ -146,7 +147,13 @@ impl Machine {
 
     /// Takes up the session of before.
     fn take_up(&mut self) {
-        let Some(account) = &mut self.account else { return };
+        let is_first = !std::mem::replace(&mut self.was_connected, true);
+        let Some(account) = &mut self.account else {
+            if !is_first {
+                self.say("Connected again.");
+            }
+            return;
+        };
         account.announced = false;
         let Some(token) = account.token.clone() else { return self.logged_out("Log in again: /login") };
         self.set_returning(Some(Returning::Session));
@@ -198,7 +205,7 @@ impl Machine {
 
     /// Logged in: the server is told which keys the session has.
     pub(super) fn logged_in(&mut self, typed: &UserName, name: UserName) {
-        if name != *typed && name != typed.normalized() {
+        if !is_stored_form(&name, typed) {
             return self.broken_server("the server logged you in under another name"); // in which you would speak
         }
         self.leave_room();
@@ -269,6 +276,9 @@ impl Machine {
         self.stay_away();
         self.interrupt_task();
         let unsent = self.waiting();
+        if self.ending && unsent == 0 {
+            return self.end(Output::Close); // all was said but a last word to the room
+        }
         let unsent_words = match unsent {
             0 => String::new(),
             unsent => format!(" {} not sent.", counted(unsent, "line was", "lines were")),
@@ -346,7 +356,7 @@ impl Machine {
             Some(Task::Say(say)) => return say.interrupt(),
             Some(Task::Act(act)) => return act.interrupt(),
             Some(Task::Direct(_)) => "it is not known whether your direct message was delivered",
-            Some(Task::Answer | Task::Who) => "it is not known whether the last command was done",
+            Some(Task::Answer | Task::Who) => "the connection was lost before the answer came",
             None => return,
         };
         self.drop_task(words);

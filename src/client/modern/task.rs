@@ -15,6 +15,9 @@ use crate::client::typed::{Typed, help};
 use crate::client::wire::Dialect;
 use crate::names::{Text, UserName};
 
+/// Longest command, in bytes: whatever JSON makes of it, a guest may send that much in a line. A direct message is split.
+const LONGEST_COMMAND: usize = 2_048;
+
 /// How long the server may take for the last word, when the person leaves.
 const LAST_WORD: Duration = Duration::from_secs(2);
 
@@ -62,6 +65,10 @@ impl Machine {
             Typed::Nothing => {}
             Typed::Quit => self.ending = true,
             Typed::Help => self.out.extend(help(Dialect::Modern).iter().map(|&words| Output::Say(words.into()))),
+            Typed::Command(line) if line.len() > LONGEST_COMMAND && !is_direct(&line) => {
+                self.unsent = true;
+                self.say(format!("Not taken: a command has at most {LONGEST_COMMAND} bytes."));
+            }
             Typed::Command(line) => match Command::parse(&line) {
                 Ok(command) if !self.scripted && is_local(&command) => self.command(command),
                 Ok(Command::Direct(to, text)) => {
@@ -152,7 +159,7 @@ impl Machine {
             Some(Task::Direct(direct)) => self.not_sent(direct.note(), why.to_owned()),
             Some(_) => {
                 self.unsent = true;
-                self.say(format!("Not done, or not known to be done: {why}."));
+                self.say(format!("Not done, as far as is known: {why}."));
             }
             None => {}
         }
@@ -213,7 +220,7 @@ impl Machine {
     }
 
     /// The task may have waited for these keys.
-    fn keys_came(&mut self) {
+    pub(super) fn keys_came(&mut self) {
         match &mut self.task {
             Some(Task::Say(say)) => say.keys_came(),
             Some(Task::Direct(direct)) => direct.keys_came(),
@@ -230,4 +237,8 @@ impl Machine {
             self.request(Asked::Bundles, RequestBody::Bundles { hashes });
         }
     }
+}
+
+fn is_direct(line: &str) -> bool {
+    line.split_whitespace().next().is_some_and(|word| word.eq_ignore_ascii_case("/msg"))
 }

@@ -105,3 +105,27 @@ fn a_room_that_is_opened_to_the_old_wire_gives_it_nothing_until_the_next_join() 
         ["* From now on you can be read by: eve (on the old wire). /readers names all."]
     );
 }
+
+/// A first message for two thousand costs one wrap for each, in jobs; how far they are is said while it takes long; the next
+/// message costs none.
+#[test]
+fn in_a_room_of_two_thousand_the_first_message_costs_a_wrap_for_each_member_and_the_next_none() {
+    const MEMBERS: usize = 2_000;
+    let mut world = World::with(&["alice", "bob"]);
+    world.fill(MEMBERS - 2);
+    world.looked();
+    world.slow_work = 20;
+    let shown = world.types(0, "hello, all of you");
+    assert_eq!(world.clients[0].wraps, MEMBERS - 1);
+    let progress: Vec<&String> = shown.iter().filter(|line| line.contains('/') && !line.starts_with('*')).collect();
+    assert!(progress.len() > 3 && progress.last().unwrap().as_str() == "1999/1999", "{progress:?}");
+    let told = shown.iter().find(|line| line.starts_with("* From now on")).unwrap();
+    assert!(told.contains("and 1991 more (pinned). /readers names all."), "{told}");
+    assert_eq!(world.look(1), ["alice (pinned): hello, all of you"]);
+    let (sent, requests) = (world.clients[0].sent_bytes, world.server.requests.clone());
+    assert_eq!(world.types(0, "and again"), Vec::<String>::new());
+    assert_eq!(world.clients[0].wraps, MEMBERS - 1);
+    assert!(world.clients[0].sent_bytes - sent < 1200);
+    assert_eq!(world.server.requests.values().sum::<usize>(), requests.values().sum::<usize>() + 1);
+    assert_eq!(world.look(1), ["alice (pinned): and again"]);
+}

@@ -59,7 +59,7 @@ fn a_script_ends_with_its_connection_and_says_what_was_not_sent() {
     assert_eq!(
         shown,
         [
-            "* Not done, or not known to be done: it is not known whether the last command was done.",
+            "* Not done, as far as is known: the connection was lost before the answer came.",
             "FAILED The connection to the server is lost: cut. 3 lines were not sent."
         ]
     );

@@ -8,9 +8,10 @@ use super::server::{Line, Server, What};
 use crate::client::known_keys::{Change, Pins};
 use crate::client::machine::Now;
 use crate::client::modern::{Config, Done, Input, Job, Machine, Output};
-use crate::crypto::{PrivateKey, PublicKey, SigningKey};
+use crate::crypto::{Bundle, PrivateKey, PublicKey, SigningKey};
 use crate::names::{RoomName, Text, UserName};
-use crate::protocol::modern::decode_request;
+use crate::protocol::modern::{self as wire, decode_request};
+use crate::transcript::{EntryKey, RosterEntry, RunId};
 
 /// RSA keys take long to make: there are a few, and whoever needs more shares.
 static RSA: LazyLock<Vec<Arc<PrivateKey>>> =
@@ -51,6 +52,8 @@ pub(super) struct World {
     /// Nothing of what clients send arrives while it is held.
     pub(super) hold_wire: bool,
     held: Vec<(usize, Vec<u8>)>,
+    /// How long a job takes, in milliseconds.
+    pub(super) slow_work: u64,
     /// What clients did, in order: requests by their words, and what is to be remembered.
     pub(super) order: Vec<(usize, &'static str)>,
 }
@@ -67,7 +70,17 @@ impl World {
     pub(super) fn new() -> Self {
         let now = Now { elapsed: Duration::from_secs(10), unix: 1_700_000_000 };
         let (clients, held, order) = Default::default();
-        Self { now, server: Server::new(), clients, tamper: None, hold_work: false, hold_wire: false, held, order }
+        Self {
+            now,
+            server: Server::new(),
+            clients,
+            tamper: None,
+            hold_work: false,
+            hold_wire: false,
+            held,
+            slow_work: 0,
+            order,
+        }
     }
 
     /// A room `r` with these accounts in it; each client has its own keys.
@@ -240,6 +253,7 @@ impl World {
             let (Some(number), false) = (busy, self.hold_work) else { return };
             let job = self.clients[number].jobs.pop_front().expect("a job");
             let done: Done = job.run();
+            self.now.elapsed += Duration::from_millis(self.slow_work);
             self.does(number, Input::Done(done));
         }
     }
@@ -282,6 +296,32 @@ impl World {
         let passed = to.saturating_sub(self.now.elapsed);
         self.now = Now { elapsed: to, unix: self.now.unix + passed.as_secs() };
         self.server.time += u64::try_from(passed.as_millis()).unwrap();
+    }
+
+    /// So many more members, who share a few RSA keys and say nothing.
+    pub(super) fn fill(&mut self, members: usize) {
+        let realm = self.server.realm();
+        let mut entries = Vec::new();
+        for i in 0..members {
+            let account = user(&format!("member{i:05}"));
+            let mut seed = [7; 32];
+            seed[..8].copy_from_slice(&i.to_be_bytes());
+            let bundle = Bundle::sign(&realm, &account, &SigningKey::from_seed(&seed), &rsa(i)).unwrap();
+            let keys = wire::BundleKeys {
+                signing_key: bundle.signing_key().bytes(),
+                rsa_key: bundle.rsa().spki_der().clone(),
+                signature: *bundle.signature(),
+                rsa_signature: bundle.rsa_signature().clone(),
+            };
+            let on_the_wire = wire::Bundle::Modern { user: account.clone(), keys };
+            self.server.bundles.insert(bundle.hash(), Arc::new(on_the_wire));
+            entries.push(RosterEntry { account, key: EntryKey::Modern(bundle.hash()), run: RunId([3; 16]) });
+        }
+        let mut out = Vec::new();
+        self.server.rooms.get_mut(&room("r")).unwrap().hashes_changes = true;
+        self.server.change(&room("r"), entries, Vec::new(), None, &mut out);
+        self.deliver(out);
+        self.settle();
     }
 
     pub(super) fn legacy_join(&mut self, name: &str, key: &PublicKey) {
