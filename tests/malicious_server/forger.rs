@@ -78,7 +78,7 @@ impl Forger {
 
     /// The text as it is sealed.
     pub fn plain(&self, text: &str) -> Vec<u8> {
-        envelope::pad(&format!("{}: {text}", self.account)).as_bytes().to_vec()
+        envelope::pad(&format!("{}: {text}", self.account.as_str())).as_bytes().to_vec()
     }
 
     /// The event that grants the chain of epoch 1 to a reader.

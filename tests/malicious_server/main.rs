@@ -15,6 +15,8 @@
 #[path = "../modern_world/mod.rs"]
 mod modern_world;
 
+mod attacks;
+mod chronicle;
 mod forger;
 mod liar;
 mod lines;
@@ -22,3 +24,4 @@ mod meddler;
 mod mutation;
 mod oracle;
 mod scenes;
+mod secrecy;

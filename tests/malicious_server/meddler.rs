@@ -177,6 +177,10 @@ impl Meddler {
         on.extend(lines);
         if let Some(held) = overtaken {
             on.push((who, held));
+            // What is no event of the room moves nothing, wherever it comes.
+            if let Some(hit) = &mut self.hit {
+                hit.moves_log &= is_event(passing.way, &kind, &truth);
+            }
         }
     }
 
@@ -333,8 +337,7 @@ impl Meddler {
     ) -> Option<Vec<(Who, Vec<u8>)>> {
         let (who, way) = (passing.who, passing.way);
         let op = LINE_OPS[self.rng.random_range(0..LINE_OPS.len())];
-        let is_event = way == Way::Down && line["n"].is_u64() && line["room"].is_string() && line["id"].is_null();
-        let is_event = is_event && kind != "not_delivered";
+        let is_event = is_event(way, kind, line);
         let mut told = line.clone();
         let before = if way == Way::Down { self.keep_to_it(who, kind, truth, &mut told) } else { Vec::new() };
         let mut lines: Vec<_> = before.iter().map(|line| (who, written(line))).collect();
@@ -401,6 +404,11 @@ impl Meddler {
         self.hit = Some(Hit { who, what: shortened(&what), moves_log });
         Some(lines)
     }
+}
+
+/// Whether a line is an event in a room's log.
+fn is_event(way: Way, kind: &str, line: &Value) -> bool {
+    way == Way::Down && line["n"].is_u64() && line["id"].is_null() && kind != "not_delivered"
 }
 
 fn name_of(who: Who) -> &'static str {

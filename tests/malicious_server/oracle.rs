@@ -14,6 +14,9 @@ use serde_json::Value;
 
 use crate::modern_world::{Person, Place, Seen, Sent, Who, World, keys};
 
+/// Of the wraps that were made for keys of others, one in so many is tried all the same.
+const SAMPLE: usize = 32;
+
 /// Something that somebody did.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 struct Did {
@@ -37,6 +40,8 @@ pub struct Oracle {
     /// Who did what, by the run and the counter; each is done once.
     done: HashSet<(RunId, u64, Did)>,
     acts: Vec<(usize, Did)>,
+    /// How many wraps were looked at.
+    wraps: usize,
     /// How much was opened with the adversary's keys, whose owner was shown as a reader.
     pub opened: usize,
 }
@@ -51,6 +56,7 @@ impl Oracle {
             last: HashMap::new(),
             done: HashSet::new(),
             acts: Vec::new(),
+            wraps: 0,
             opened: 0,
         }
     }
@@ -67,6 +73,7 @@ impl Oracle {
         }
         for (i, person) in world.people.iter().enumerate() {
             for seen in &person.screen[self.looked[i]..] {
+                is_plain(seen).map_err(|what| format!("{} was shown {what}: {seen:?}", person.account))?;
                 match seen {
                     Seen::Message(shown) => self.message(world, Who(i), shown)?,
                     Seen::Act(act) => self.act(world, Who(i), act)?,
@@ -83,6 +90,15 @@ impl Oracle {
             self.checked[i] = sent.len();
         }
         Ok(())
+    }
+
+    /// Looks at nothing but whether all that is shown can be seen.
+    ///
+    /// # Errors
+    /// What cannot.
+    pub fn check_plain(&self, world: &World) -> Result<(), String> {
+        let all = world.people.iter().flat_map(|person| person.screen.iter());
+        all.map(|seen| is_plain(seen).map_err(|what| format!("{what}: {seen:?}"))).collect()
     }
 
     /// Takes note of what somebody did.
@@ -105,7 +121,13 @@ impl Oracle {
     fn message(&mut self, world: &World, viewer: Who, shown: &Shown) -> Result<(), String> {
         let (author, text) = (shown.author.as_str().to_owned(), shown.text.as_str());
         let complaint = |what: &str| Err(format!("{} was shown {what}: {shown:?}", world[viewer].account));
-        if !self.is_honest(&author) || !self.is_honest(&world[viewer].account) {
+        if !self.is_honest(&world[viewer].account) {
+            return Ok(());
+        }
+        if let Some(said) = world.said.get(text).filter(|said| said.author != author) {
+            return complaint(&format!("what {} said", said.author));
+        }
+        if !self.is_honest(&author) {
             return Ok(());
         }
         if shown.trust == Trust::Unsigned {
@@ -159,6 +181,11 @@ impl Oracle {
         let Ok(line) = serde_json::from_slice::<Value>(line) else { return Ok(()) };
         for field in ["wraps", "encrypted_keys"] {
             for (target, wrap) in line[field].as_object().into_iter().flatten() {
+                self.wraps += 1;
+                let is_others = wrap.as_str().is_some_and(|wrap| world.for_others.contains(wrap));
+                if is_others && self.wraps % SAMPLE > 0 {
+                    continue;
+                }
                 if envelope::unwrap(wrap.as_str().unwrap_or_default(), &keys::adversary_rsa()).is_none() {
                     continue;
                 }
@@ -191,5 +218,22 @@ impl Oracle {
             _ => false,
         });
         if was_shown { Ok(()) } else { Err(format!("{name} reads a {kind} of {account}, who was not told")) }
+    }
+}
+
+/// What is shown is what can be seen, and one line is one line.
+fn is_plain(seen: &Seen) -> Result<(), &'static str> {
+    let words = seen.to_string();
+    let may_break = matches!(seen, Seen::Alarm(_) | Seen::End(_));
+    let hidden = |c: char| {
+        (c.is_control() && !(may_break && c == '\n'))
+            || matches!(c, '\u{2028}' | '\u{2029}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{200b}' | '\u{200e}' | '\u{200f}' | '\u{feff}')
+    };
+    if words.contains(hidden) {
+        return Err("something that is not seen");
+    }
+    match seen {
+        Seen::Message(shown) if !words.starts_with(&shown.head()) => Err("a line that does not begin with its author"),
+        _ => Ok(()),
     }
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use secure_chat::client::modern::Trust;
 use serde_json::json;
 
-use crate::modern_world::{Old, Who, World, keys};
+use crate::modern_world::{Old, Who, World};
 
 /// Who is there. Bob owns the room den; alice has verified him; dave is on the legacy wire. Mallory is the adversary's own
 /// account, with keys of its own.
@@ -28,15 +28,7 @@ pub fn stage() -> (World, Cast) {
     let bob = world.arrive("bob", "den");
     let carol = world.arrive("carol", "den");
     let dave = world.arrive_legacy("dave", "den", 3);
-    let mallory = world.person("mallory");
-    let realm = world.server.realm();
-    world.people[mallory.0] = crate::modern_world::Person::new(
-        "mallory",
-        realm,
-        keys::signing("mallory"),
-        keys::adversary_rsa(),
-        Default::default(),
-    );
+    let mallory = world.intruder("mallory");
     world.connect(mallory);
     world.log_in(mallory);
     for who in [alice, bob, carol] {

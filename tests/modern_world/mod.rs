@@ -8,12 +8,13 @@ pub mod legacy;
 pub mod person;
 pub mod server;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::time::Duration;
 
 use secure_chat::chat::{Change, Dialect, SessionId, Verifier};
 use secure_chat::client::known_keys::Pins;
-use secure_chat::client::modern::Input;
+use secure_chat::client::modern::{Done, Input, Job, Target};
+use secure_chat::crypto::PublicKey;
 use secure_chat::names::{RoomName, Text, UserName};
 use secure_chat::protocol::ClientMessage;
 use secure_chat::protocol::modern::MAX_LINE;
@@ -103,6 +104,8 @@ pub struct World {
     pub traffic: Option<Vec<Passed>>,
     /// Who said what, by the text, which is said once.
     pub said: BTreeMap<String, Said>,
+    /// Wraps that were made for keys which the adversary has not: trying to open each of them takes long.
+    pub for_others: HashSet<String>,
     /// Whether jobs are done at once.
     pub jobs_at_once: bool,
 }
@@ -136,6 +139,7 @@ impl World {
             adversary: None,
             traffic: None,
             said: BTreeMap::new(),
+            for_others: HashSet::new(),
             jobs_at_once: true,
         }
     }
@@ -159,6 +163,13 @@ impl World {
     pub fn device(&mut self, account: &str, signing: &str, device: usize) -> Who {
         let rsa = keys::rsa(device);
         self.people.push(Person::new(account, self.server.realm(), keys::signing(signing), rsa, Pins::default()));
+        Who(self.people.len() - 1)
+    }
+
+    /// The adversary's own client in this name, with keys of its own.
+    pub fn intruder(&mut self, account: &str) -> Who {
+        let (realm, signing) = (self.server.realm(), keys::signing("evil"));
+        self.people.push(Person::new(account, realm, signing, keys::adversary_rsa(), Pins::default()));
         Who(self.people.len() - 1)
     }
 
@@ -399,7 +410,18 @@ impl World {
     /// Does a client's next job. `false` when there is none.
     pub fn step_job(&mut self, who: Who) -> bool {
         let Some(job) = self[who].jobs.pop_front() else { return false };
-        self.input(who, Input::Done(job.run()));
+        let adversary = keys::adversary_rsa().public().fingerprint();
+        let is_others = |(_, key): &&(Target, PublicKey)| key.fingerprint() != adversary;
+        let others: Vec<Target> = match &job {
+            Job::Wrap(wrap) => wrap.readers.iter().filter(is_others).map(|(target, _)| target.clone()).collect(),
+            _ => Vec::new(),
+        };
+        let done = job.run();
+        if let Done::Wrapped { wraps, .. } = &done {
+            let of_others = wraps.iter().filter(|(target, _)| others.contains(target));
+            self.for_others.extend(of_others.map(|(_, wrap)| wrap.as_str().to_owned()));
+        }
+        self.input(who, Input::Done(done));
         true
     }
 
