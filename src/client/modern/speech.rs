@@ -464,7 +464,7 @@ mod tests {
         }
         for alarm in alarms {
             let words = alarm.to_string();
-            assert!(words.len() > 20 && words.ends_with(|c: char| c == '.' || c == '='), "{alarm:?}: {words}");
+            assert!(words.len() > 20 && words.ends_with(['.', '=']), "{alarm:?}: {words}");
             let own_lines = if matches!(alarm, Alarm::KeyChanged { .. }) { 4 } else { 1 };
             assert_eq!(words.lines().count(), own_lines, "{words}");
             assert!(!words.contains("eve\n") && !words.contains("den\n"), "{words}");

@@ -31,6 +31,7 @@ pub(super) enum Queued {
 }
 
 /// What is under way.
+#[allow(clippy::large_enum_variant, reason = "there is one of it")]
 pub(super) enum Task {
     /// An answer is all that is awaited.
     Answer,

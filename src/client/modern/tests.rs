@@ -8,4 +8,5 @@ mod scripts;
 mod server;
 mod talk;
 mod trusting;
+mod waiting;
 mod world;

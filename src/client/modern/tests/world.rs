@@ -258,6 +258,14 @@ impl World {
         }
     }
 
+    /// Does the jobs of one client, though work is held.
+    pub(super) fn work(&mut self, client: usize) {
+        while let Some(job) = self.clients[client].jobs.pop_front() {
+            self.does(client, Input::Done(job.run()));
+            self.settle();
+        }
+    }
+
     pub(super) fn deliver(&mut self, lines: Vec<Line>) {
         for Line { to, what } in lines {
             let instead = match &mut self.tamper {
