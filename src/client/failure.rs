@@ -44,4 +44,9 @@ impl Failure {
     pub fn untrusted(words: impl fmt::Display) -> Self {
         Self { exit: Exit::Untrusted, words: words.to_string() }
     }
+
+    /// What went wrong, without its full stop and without advice.
+    pub fn first_sentence(&self) -> &str {
+        self.words.split(". ").next().unwrap_or_default().trim_end_matches('.')
+    }
 }

@@ -8,7 +8,7 @@ use crate::client::failure::Failure;
 use crate::client::known_keys::{Change, KnownKeys};
 
 /// The file.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct KeyFile {
     path: PathBuf,
 }

@@ -1,17 +1,15 @@
-//! The chat client: threads, screen, files, and the state machine that decides everything.
+//! The chat client: threads, screen, files, and the state machines that decide everything.
 //!
-//! ```text
-//! reader ──messages (64)──▶┐
-//! input ──lines───────────▶┤ main: select! → machine → print | queue, flush ──full socket──▶ drain
-//! signals ────────────────▶┘
-//! ```
-//! The input thread may be waiting for a line when the program ends, and the reader for the server; nothing depends on them, so
-//! they end with the process. The lines' channel has no bound in a terminal, where a person's speed bounds it (see
-//! [`input::LineEditor::read`]), and holds 64 where stdin is a file or a pipe, which then waits.
+//! [`session`] has the threads and how they hang together. The input thread may be waiting for a line when the program ends, and
+//! the reader for the server; nothing depends on them, so they end with the process. The lines' channel has no bound in a
+//! terminal, where a person's speed bounds it (see [`input::LineEditor::read`]), and holds 64 where stdin is a file or a pipe,
+//! which then waits.
 //!
-//! [`machine`], [`keyring`], [`packages`], [`key_name`], [`known_keys`], [`requests`], [`trust`], [`typed`] and [`wire`] are pure.
+//! [`machine`], [`modern`], [`keyring`], [`packages`], [`key_name`], [`known_keys`], [`requests`], [`trust`], [`typed`] and
+//! [`wire`] are pure.
 
 pub mod connect;
+pub mod dial;
 pub mod failure;
 pub mod identity;
 pub mod input;
@@ -24,6 +22,7 @@ pub mod machine;
 pub mod modern;
 pub mod options;
 pub mod packages;
+pub mod reader;
 pub mod requests;
 pub mod screen;
 pub mod session;
@@ -42,21 +41,24 @@ use std::time::Duration;
 use crossbeam_channel::{Receiver, bounded, unbounded};
 
 use connect::{Connected, Expectation};
+use dial::Dialer;
 use failure::{Exit, Failure};
 use identity::Identity;
 use input::{LineEditor, Typing};
 use key_file::KeyFile;
+use key_name::KeyName;
 use keyring::Keyring;
-use known_keys::Change;
-use machine::Machine;
+use known_keys::{Change, KnownKeys, Server};
 use options::{Command, Options};
 use screen::Screen;
-use session::{Events, Session};
+use session::{Client, Person, Session};
 use terminal::Terminal;
 use trust::Met;
 use wire::{Dialect, Wire};
 
-/// Messages and lines that wait for main; beyond it, reading waits.
+use crate::tls::Roots;
+
+/// Lines of a script that wait for main; beyond it, reading waits.
 const WAITING: usize = 64;
 
 /// How long main may take to end after a signal; it may be stuck in a terminal or a pipe that nobody reads.
@@ -104,46 +106,87 @@ fn chat(options: &Options, terminal: &Terminal) -> Result<(), Failure> {
         accepted_realm: options.accept_realm,
         allow_legacy: options.allow_legacy,
     };
-    let connected = connect::connect(&options.server, roots, expectation)?;
+    let connected = connect::connect(&options.server, roots.clone(), expectation)?;
+    let start = Start { options, terminal, identity, keys, before: expectation.known };
     match connected.wire {
-        Wire::Legacy => chat_legacy(options, terminal, identity, keys, &expectation, connected),
-        Wire::Modern { .. } => {
-            Err(Failure::unexpected(format!("{} speaks a wire that this client does not.", options.server)))
-        }
+        Wire::Legacy => start.legacy(connected),
+        Wire::Modern { exporter } => start.modern(connected, exporter, roots),
     }
 }
 
-fn chat_legacy(
-    options: &Options,
-    terminal: &Terminal,
+/// What there is when a server has chosen a wire.
+struct Start<'a> {
+    options: &'a Options,
+    terminal: &'a Terminal,
     identity: Identity,
     keys: KeyFile,
-    expectation: &Expectation,
-    connected: Connected,
-) -> Result<(), Failure> {
-    let Connected { stream, wire, met: Met { server, why }, .. } = connected;
-    let (before, address) = (expectation.known, options.server.to_string());
-    let is_new = before != Some(server);
-    let known = if is_new {
-        keys.remember(&[Change::Server { address, before, server }])? // before anything is sent
-    } else {
-        keys.load()?
-    };
+    /// What was known of the server.
+    before: Option<Server>,
+}
 
-    let stream = Arc::new(stream);
-    let (mut screen, editor) = open_screen()?;
-    greet(&mut screen, &identity, &why, is_new).map_err(Failure::usage)?;
-    let keyring = Keyring::new(known.pins(server.home()).rsa);
-    let machine = Machine::new(identity.key, keyring).map_err(Failure::unexpected)?;
-    let machine = if io::stdin().is_terminal() { machine } else { machine.scripted() };
+impl Start<'_> {
+    fn legacy(self, connected: Connected) -> Result<(), Failure> {
+        let Connected { stream, met, .. } = connected;
+        let home = met.server.home();
+        let keyring = Keyring::new(self.remember(&met)?.pins(home).rsa);
+        let own = format!("Your own key: {}.", self.identity.key.public().fingerprint());
+        let person = self.person(&met, Dialect::Legacy, &[own])?;
+        let machine = machine::Machine::new(self.identity.key, keyring).map_err(Failure::unexpected)?;
+        let machine = if io::stdin().is_terminal() { machine } else { machine.scripted() };
+        Session::new(Client::Legacy(machine.into(), home), person, session::work)?.run_legacy(stream)
+    }
 
-    let signals = watch_signals(terminal, 0)?; // before the line editor changes the terminal's settings
-    let (to_main, heard) = bounded(WAITING);
-    let reading = Arc::clone(&stream);
-    spawn("reader", move || session::read_server(&reading, &to_main))?;
-    let typing = read_lines(editor, terminal, wire.dialect())?;
-    let events = Events { typing, wire: heard, signals };
-    Session::new(stream, machine, screen, keys, server.home()).run(events)
+    fn modern(self, connected: Connected, exporter: [u8; 32], roots: Roots) -> Result<(), Failure> {
+        let Options { server: address, accept_realm, .. } = self.options;
+        let greeted = dial::greet(address, *accept_realm, connected, exporter)?;
+        let realm = greeted.realm;
+        let pins = self.remember(&greeted.met)?.pins(KeyName::from(realm));
+        let signing_key = self.identity.signing_key()?;
+        let own = [
+            format!("Your signing key: {}.", KeyName::from(signing_key.verifying_key().bytes())),
+            format!("This device's key: {}.", self.identity.key.public().fingerprint()),
+        ];
+        let person = self.person(&greeted.met, Dialect::Modern, &own)?;
+        let dialer = Dialer { address: address.clone(), roots, server: greeted.met.server };
+        let scripted = !io::stdin().is_terminal();
+        let rsa = Arc::new(self.identity.key);
+        let config = modern::Config { realm, signing_key, rsa, pins, seed: rand::random(), scripted };
+        let machine = modern::Machine::new(config);
+        Session::new(Client::Modern(machine.into()), person, session::work)?.run_modern(greeted, dialer)
+    }
+
+    /// What is known from now on: it is on the disk before anything is sent.
+    fn remember(&self, met: &Met) -> Result<KnownKeys, Failure> {
+        if !self.is_new(met) {
+            return self.keys.load();
+        }
+        let (before, address, server) = (self.before, self.options.server.to_string(), met.server);
+        self.keys.remember(&[Change::Server { address, before, server }])
+    }
+
+    fn is_new(&self, met: &Met) -> bool {
+        self.before != Some(met.server)
+    }
+
+    /// Opens the screen, says where one is, and starts to read what is typed.
+    fn person(&self, met: &Met, dialect: Dialect, own_keys: &[String]) -> Result<Person, Failure> {
+        let (screen, editor) = open_screen()?;
+        self.greet(&screen, met, dialect, own_keys).map_err(Failure::usage)?;
+        let signals = watch_signals(self.terminal, 0)?; // before the line editor changes the terminal's settings
+        let typing = read_lines(editor, self.terminal, dialect)?;
+        Ok(Person { typing, signals, screen, keys: self.keys.clone() })
+    }
+
+    fn greet(&self, screen: &Screen, met: &Met, dialect: Dialect, own_keys: &[String]) -> io::Result<()> {
+        if screen.is_terminal() || self.is_new(met) {
+            screen.say(&met.why)?;
+        }
+        if screen.is_terminal() {
+            own_keys.iter().try_for_each(|words| screen.say(words))?;
+            typed::greeting(dialect).iter().try_for_each(|words| screen.say(words))?;
+        }
+        Ok(())
+    }
 }
 
 /// Starts the thread that reads what is typed.
@@ -167,19 +210,7 @@ fn open_screen() -> Result<(Screen, Option<LineEditor>), Failure> {
     }
     let mut editor = LineEditor::new().map_err(Failure::unexpected)?;
     let printer = editor.printer().map_err(Failure::unexpected)?;
-    Ok((Screen::above(printer).map_err(Failure::unexpected)?, Some(editor)))
-}
-
-fn greet(screen: &mut Screen, identity: &Identity, why: &str, is_new_server: bool) -> io::Result<()> {
-    let in_terminal = matches!(screen, Screen::Terminal(_));
-    if in_terminal || is_new_server {
-        screen.say(why)?;
-    }
-    if in_terminal {
-        screen.say(&format!("Your own key: {}.", identity.key.public().fingerprint()))?;
-        typed::help(Dialect::Legacy).iter().try_for_each(|words| screen.say(words))?;
-    }
-    Ok(())
+    Ok((Screen::above(printer, screen::takes_colours()).map_err(Failure::unexpected)?, Some(editor)))
 }
 
 /// Tells main of the first signal that ends programs, and ends this one, with the exit code `code`, when main does not.

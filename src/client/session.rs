@@ -1,24 +1,45 @@
-//! The main thread's loop: what is typed and what the server says goes to the machine, and what that decides is done.
+//! The main thread's loop: what is typed, what the server says and what slow work came to goes to the machine, and what that
+//! decides is done.
 //!
-//! Only this thread queues messages. When the socket is full, a thread drains it, so that this one goes on reading: two peers
-//! that both write and do not read would wait for each other for ever.
+//! ```text
+//! reader ──messages or lines (64)──▶┐
+//! input ──lines────────────────────▶┤
+//! work ──wraps, checked keys───────▶┤ main: select! → machine → show | remember, then queue and flush ──full socket──▶ drain
+//! connect ──a new connection───────▶┤
+//! signals ─────────────────────────▶┘
+//! ```
+
+mod client;
+mod connection;
+mod progress;
+mod redial;
+mod work;
 
 use std::io;
-use std::sync::Arc;
-use std::thread;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use crossbeam_channel::{Receiver, Sender, never, select};
+use crossbeam_channel::{Receiver, never, select};
 
-use crate::client::failure::Failure;
+use crate::client::dial::{Dialer, Greeted};
+use crate::client::failure::{Exit, Failure};
 use crate::client::input::Typing;
 use crate::client::key_file::KeyFile;
-use crate::client::key_name::KeyName;
-use crate::client::known_keys::{Change, Learned};
-use crate::client::machine::{Input, Machine, Now, Output};
-use crate::client::screen::Screen;
-use crate::protocol::{Reassembled, Reassembler, legacy};
-use crate::tls::{Flush, Received, Stream};
+use crate::client::known_keys::Change;
+use crate::client::machine::Now;
+use crate::client::modern::{Done, Input};
+use crate::client::reader::Heard;
+use crate::client::screen::{Line, Screen};
+use crate::names::Text;
+use crate::tls::Stream;
+
+use self::client::Deed;
+use self::connection::{Connection, Fate};
+use self::progress::Progress;
+use self::redial::{Dialed, Redial};
+use self::work::Work;
+
+pub use self::client::Client;
+pub use self::work::{Worker, work};
 
 /// Unsent bytes from which on no more lines are taken.
 const MOST_PENDING: usize = 256 * 1024;
@@ -26,88 +47,42 @@ const MOST_PENDING: usize = 256 * 1024;
 /// Most messages of the server that are handled in one turn, and what they pin is saved at once.
 const TURN: usize = 256;
 
-/// How long the server may take to close after the client has: in a terminal somebody waits.
-const CLOSE_PLAIN: Duration = Duration::from_secs(5);
-const CLOSE_TERMINAL: Duration = Duration::from_secs(1);
+/// How long nothing happens where nothing is due.
+const LONG: Duration = Duration::from_secs(3600);
 
-/// How much longer a server may take for what it has not taken yet.
-const SLOW_SERVER: Duration = Duration::from_secs(30);
-
-/// How long the last words of a server are waited for when nothing can be sent to it any more.
-const LAST_WORDS: Duration = Duration::from_secs(1);
-
-/// What the reader thread reports.
-pub enum Wire {
-    /// A message.
-    Message(Vec<u8>),
-    /// A message over [`crate::protocol::MAX_MESSAGE`] bytes, which was dropped.
-    TooLong,
-    /// The server has closed the connection.
-    Closed,
-    /// The connection is lost.
-    Lost(io::Error),
+/// What the loop waits for.
+enum Event {
+    Typing(Typing),
+    Heard(Heard),
+    Drained(io::Result<()>),
+    Worked(Done),
+    Dialed(Box<Dialed>),
+    Signal,
+    Tick,
 }
 
-/// The reader thread: messages until the connection ends.
-pub fn read_server(stream: &Stream, to: &Sender<Wire>) {
-    let mut reassembler = Reassembler::default();
-    let mut buffer = vec![0; 32 * 1024];
-    let mut records = Vec::new();
-    let mut received = Ok(stream.take_buffered(&mut records));
-    loop {
-        for record in records.drain(..) {
-            let message = match reassembler.push(&record) {
-                Some(Reassembled::Message(message)) => Wire::Message(message),
-                Some(Reassembled::TooLong) => Wire::TooLong,
-                None => continue,
-            };
-            if to.send(message).is_err() {
-                return;
-            }
-        }
-        let end = match received {
-            Ok(Received::Open) => {
-                received = stream.read(&mut buffer, &mut records);
-                continue;
-            }
-            Ok(Received::Closed) => Wire::Closed,
-            Err(error) => Wire::Lost(error),
-        };
-        let _ = to.send(end); // main may be gone already
-        return;
-    }
-}
-
-/// Where events come from.
-pub struct Events {
+/// The person's side of a session.
+pub struct Person {
     /// What is typed.
     pub typing: Receiver<Typing>,
-    /// What the server says.
-    pub wire: Receiver<Wire>,
     /// Signals that end the program.
     pub signals: Receiver<()>,
-}
-
-/// Why the connection can no longer be written to, and until when the server may still speak.
-struct Broken {
-    error: io::Error,
-    until: Instant,
+    /// What the person sees.
+    pub screen: Screen,
+    /// Where keys are remembered.
+    pub keys: KeyFile,
 }
 
 /// The loop's state.
 pub struct Session {
-    stream: Arc<Stream>,
-    machine: Machine,
-    screen: Screen,
-    keys: KeyFile,
-    realm: KeyName,
+    client: Client,
+    person: Person,
     start: Instant,
-    drained: (Sender<io::Result<()>>, Receiver<io::Result<()>>),
-    /// Set once nothing more will be sent: until when the server may go on.
-    closing: Option<Instant>,
-    /// What the server had not taken at the last look, in bytes.
-    untaken: usize,
-    broken: Option<Broken>,
+    connection: Option<Connection>,
+    /// How to connect again, where that is done.
+    redial: Option<Redial>,
+    work: Work,
+    progress: Progress,
 }
 
 /// The loop goes on, or ends.
@@ -126,40 +101,55 @@ impl From<Failure> for End {
 }
 
 impl Session {
-    /// A session on a connection; what is learned is remembered in `realm`.
-    pub fn new(stream: Arc<Stream>, machine: Machine, screen: Screen, keys: KeyFile, realm: KeyName) -> Self {
-        Self {
-            stream,
-            machine,
-            screen,
-            keys,
-            realm,
+    /// A session whose slow work is done by `worker`.
+    ///
+    /// # Errors
+    /// When the system gives no thread.
+    pub fn new(client: Client, person: Person, worker: Worker) -> Result<Self, Failure> {
+        Ok(Self {
+            client,
+            person,
             start: Instant::now(),
-            drained: crossbeam_channel::bounded(1), // one drain at a time
-            closing: None,
-            untaken: 0,
-            broken: None,
-        }
+            connection: None,
+            redial: None,
+            work: Work::start(worker).map_err(Failure::unexpected)?,
+            progress: Progress::default(),
+        })
     }
 
-    /// Runs until somebody ends it.
+    /// Runs on a connection of the legacy wire until somebody ends it.
     ///
     /// # Errors
     /// [`Failure`] when that was not the person.
-    pub fn run(mut self, mut events: Events) -> Result<(), Failure> {
+    pub fn run_legacy(mut self, stream: Stream) -> Result<(), Failure> {
+        self.connection = Some(Connection::legacy(stream)?);
+        self.run(Ok(()))
+    }
+
+    /// Runs on the modern wire until somebody ends it; a connection that is lost is made again with `dialer`.
+    ///
+    /// # Errors
+    /// [`Failure`] when that was not the person.
+    pub fn run_modern(mut self, greeted: Greeted, dialer: Dialer) -> Result<(), Failure> {
+        self.redial = Some(Redial::new(dialer));
+        let mut out = Vec::new();
+        let begun = self.meet(greeted, &mut out).and_then(|()| self.perform(out));
+        self.run(begun)
+    }
+
+    fn run(mut self, begun: Turn) -> Result<(), Failure> {
+        let mut turn = begun;
         let end = loop {
-            if let Err(end) = self.turn(&mut events) {
-                break end;
+            match turn {
+                Ok(()) => turn = self.turn(),
+                Err(end) => break end,
             }
         };
-        // Whoever listens is told that nothing is missing; there is no waiting for it any more.
-        self.stream.queue_close();
-        let _ = self.stream.flush();
-        self.stream.shutdown();
-        self.screen.settle();
+        self.connection = None;
+        self.person.screen.settle();
         match end {
             // A script must be able to tell.
-            End::Well if matches!(self.screen, Screen::Plain) && self.machine.has_unsent() => {
+            End::Well if !self.person.screen.is_terminal() && self.client.has_unsent() => {
                 Err(Failure::usage("Not everything was sent; see above.".to_owned()))
             }
             End::Well => Ok(()),
@@ -167,42 +157,74 @@ impl Session {
         }
     }
 
-    fn turn(&mut self, events: &mut Events) -> Turn {
-        let no_lines = never();
-        let takes_lines = self.machine.wants_lines() && self.stream.pending() < MOST_PENDING;
-        let typing = if takes_lines { &events.typing } else { &no_lines };
+    fn turn(&mut self) -> Turn {
+        let event = self.next()?;
         let mut out = Vec::new();
-        select! {
-            recv(typing) -> typing => match typing {
-                Ok(typing) => self.typed(typing, &mut out)?,
-                Err(_) => events.typing = never(), // the thread has said how it ended
-            },
-            recv(events.wire) -> wire => {
-                let Ok(wire) = wire else { return Err(Failure::unexpected("The reader has ended.").into()) };
-                for wire in std::iter::once(wire).chain(events.wire.try_iter().take(TURN)) {
-                    if let Err(end) = self.heard(wire, &mut out) {
-                        self.perform(out)?; // the last words before the end
-                        return Err(end);
-                    }
-                }
-            },
-            recv(events.signals) -> _ => return Err(End::Well),
-            recv(self.drained.1) -> result => match result {
-                Ok(Err(error)) => self.break_off(error),
-                _ => self.closing = self.closing.map(|_| self.close_by()),
-            },
-            default(self.patience()) => self.machine_takes(Input::Tick, &mut out),
+        if let Err(end) = self.take(event, &mut out) {
+            self.perform(out)?; // the last words before the end
+            return Err(end);
         }
         self.perform(out)?;
         self.check_time()
     }
 
-    fn typed(&mut self, typing: Typing, out: &mut Vec<Output>) -> Turn {
+    /// Waits for what happens next.
+    fn next(&mut self) -> Result<Event, End> {
+        let connection = self.connection.as_ref();
+        let heard = connection.map_or_else(never, Connection::heard);
+        let drained = connection.map_or_else(never, Connection::drains);
+        let has_room = connection.is_none_or(|connection| connection.pending() < MOST_PENDING);
+        let takes_lines = has_room && self.client.wants_lines();
+        let typing = if takes_lines { self.person.typing.clone() } else { never() };
+        let dialed = self.redial.as_ref().map_or_else(never, Redial::dialed);
+        select! {
+            recv(typing) -> typing => match typing {
+                Ok(typing) => Ok(Event::Typing(typing)),
+                Err(_) => {
+                    self.person.typing = never(); // the thread has said how it ended
+                    Ok(Event::Tick)
+                }
+            },
+            recv(heard) -> heard => heard.map(Event::Heard).map_err(|_| ended("reader")),
+            recv(drained) -> result => Ok(Event::Drained(result.unwrap_or(Ok(())))),
+            recv(self.work.done()) -> done => done.map(Event::Worked).map_err(|_| ended("work")),
+            recv(dialed) -> dialed => dialed.map(|dialed| Event::Dialed(dialed.into())).map_err(|_| ended("dial")),
+            recv(self.person.signals) -> _ => Ok(Event::Signal),
+            default(self.patience()) => Ok(Event::Tick),
+        }
+    }
+
+    fn take(&mut self, event: Event, out: &mut Vec<Deed>) -> Turn {
+        match event {
+            Event::Typing(typing) => self.typed(typing, out)?,
+            Event::Heard(heard) => {
+                let more = self.connection.as_ref().map_or_else(never, Connection::heard);
+                for heard in std::iter::once(heard).chain(more.try_iter().take(TURN)) {
+                    self.heard(heard, out)?;
+                    if self.connection.is_none() {
+                        break; // what it said before it was given up is of no use any more
+                    }
+                }
+            }
+            Event::Drained(result) => {
+                if let Some(connection) = &mut self.connection {
+                    connection.drained(result);
+                }
+            }
+            Event::Worked(done) => self.machine_takes(Input::Done(done), out),
+            Event::Dialed(dialed) => self.dialed(*dialed, out)?,
+            Event::Signal => return Err(End::Well),
+            Event::Tick => self.machine_takes(Input::Tick, out),
+        }
+        Ok(())
+    }
+
+    fn typed(&mut self, typing: Typing, out: &mut Vec<Deed>) -> Turn {
         match typing {
             Typing::Line(line) => self.machine_takes(Input::Line(line), out),
             Typing::Say(words) => {
-                self.machine.note_unsent();
-                out.push(Output::Say(words));
+                self.client.note_unsent();
+                out.push(Deed::Show(Line::Own(words)));
             }
             Typing::End => self.machine_takes(Input::EndOfLines, out),
             Typing::Interrupted => return Err(End::Well),
@@ -211,38 +233,83 @@ impl Session {
         Ok(())
     }
 
-    fn heard(&mut self, wire: Wire, out: &mut Vec<Output>) -> Turn {
-        match wire {
-            Wire::Message(message) => self.machine_takes(Input::Server(legacy::decode_server(&message)), out),
-            Wire::TooLong => self.machine_takes(Input::TooLong, out),
-            Wire::Closed if self.broken.is_none() => {
-                return Err(self.ended("The server has closed the connection.".into()));
-            }
-            Wire::Closed => return Err(self.given_up()),
-            Wire::Lost(error) => return Err(self.ended(format!("The connection to the server is lost: {error}."))),
+    fn heard(&mut self, heard: Heard, out: &mut Vec<Deed>) -> Turn {
+        match heard {
+            Heard::Said(message) => self.machine_takes(Input::Server(message), out),
+            Heard::TooLong => self.machine_takes(Input::TooLong, out),
+            Heard::Closed => match self.connection.as_ref().and_then(Connection::broken) {
+                Some(why) => self.given_up(&why, out)?,
+                None if self.goes_on() => self.lost("the server has closed it", out),
+                None => return Err(self.ended("The server has closed the connection.".to_owned())),
+            },
+            Heard::Lost(error) if self.goes_on() => self.lost(&error.to_string(), out),
+            Heard::Lost(error) => return Err(self.ended(format!("The connection to the server is lost: {error}."))),
         }
         Ok(())
     }
 
+    /// Whether the machine decides what becomes of the end of the connection.
+    fn goes_on(&self) -> bool {
+        self.client.survives() && !self.connection.as_ref().is_some_and(Connection::is_closing)
+    }
+
+    /// Nothing can be sent any more, and nothing more is to be heard.
+    fn given_up(&mut self, why: &str, out: &mut Vec<Deed>) -> Turn {
+        if self.goes_on() {
+            self.lost(why, out);
+            return Ok(());
+        }
+        Err(Failure::network(format!("The connection to the server is lost: {why}.")).into())
+    }
+
+    fn lost(&mut self, why: &str, out: &mut Vec<Deed>) {
+        self.connection = None;
+        self.machine_takes(Input::Lost(Text::sanitize(why)), out);
+    }
+
     /// The server's end: well if everything that was to be said is out.
     fn ended(&self, words: String) -> End {
-        match self.closing {
-            Some(_) if self.stream.pending() == 0 => End::Well,
-            Some(_) => Failure::network(format!("{words} Not everything was sent.")).into(),
-            None if self.machine.waiting() > 0 => {
-                Failure::network(format!("{words} Lines that were not sent: {}.", self.machine.waiting())).into()
-            }
-            None => Failure::network(words).into(),
+        let connection = self.connection.as_ref();
+        let is_out = connection.is_none_or(|connection| connection.pending() == 0);
+        match (connection.is_some_and(Connection::is_closing), self.client.waiting()) {
+            (true, _) if is_out => End::Well,
+            (true, _) => Failure::network(format!("{words} Not everything was sent.")).into(),
+            (false, 0) => Failure::network(words).into(),
+            (false, waiting) => Failure::network(format!("{words} Lines that were not sent: {waiting}.")).into(),
         }
     }
 
-    fn given_up(&self) -> End {
-        let why = self.broken.as_ref().map_or("it does not answer".into(), |broken| broken.error.to_string());
-        Failure::network(format!("The connection to the server is lost: {why}.")).into()
+    fn dialed(&mut self, dialed: Dialed, out: &mut Vec<Deed>) -> Turn {
+        self.redial.iter_mut().for_each(Redial::is_over);
+        match dialed {
+            Ok(greeted) => self.meet(greeted, out),
+            Err(failure) if failure.exit == Exit::Network => {
+                self.lost(failure.first_sentence(), out);
+                Ok(())
+            }
+            Err(failure) => Err(failure.into()),
+        }
     }
 
-    fn machine_takes(&mut self, input: Input, out: &mut Vec<Output>) {
-        self.machine.handle(self.now(), input, out);
+    /// A connection stands. What the server is known as is on the disk before anything is sent.
+    fn meet(&mut self, greeted: Greeted, out: &mut Vec<Deed>) -> Turn {
+        let Greeted { stream, exporter, hello, lines, met, .. } = greeted;
+        if let Some(change) = self.redial.as_mut().and_then(|redial| redial.meet(met.server)) {
+            self.person.keys.remember(&[change])?;
+            out.push(Deed::Show(Line::Own(met.why)));
+        }
+        self.connection = Some(Connection::modern(stream, lines)?);
+        self.machine_takes(Input::Connected { exporter }, out);
+        self.machine_takes(Input::Server(hello), out);
+        Ok(())
+    }
+
+    fn machine_takes(&mut self, input: Input, out: &mut Vec<Deed>) {
+        let (now, before) = (self.now(), out.len());
+        self.client.handle(now, input, out);
+        if out.iter().skip(before).any(|deed| matches!(deed, Deed::Disconnect)) {
+            self.connection = None; // at once: nothing more is to be heard of it
+        }
     }
 
     fn now(&self) -> Now {
@@ -252,102 +319,86 @@ impl Session {
 
     /// How long nothing may happen.
     fn patience(&self) -> Duration {
-        let machine = self.machine.deadline().map(|at| at.saturating_sub(self.start.elapsed()));
-        let until = |at: Instant| at.saturating_duration_since(Instant::now());
-        // Whether the server takes something is seen only by looking.
-        let look = self.closing.filter(|_| self.stream.pending() > 0).map(|_| Duration::from_secs(1));
-        let waits =
-            [machine, look, self.closing_ends().map(until), self.broken.as_ref().map(|broken| until(broken.until))];
-        waits.into_iter().flatten().min().unwrap_or(Duration::from_secs(3600))
+        let elapsed = self.start.elapsed();
+        let redial = self.redial.as_ref().and_then(Redial::due);
+        let due = [self.client.deadline(), redial].into_iter().flatten().min();
+        let connection = self.connection.as_ref().and_then(Connection::patience);
+        [due.map(|at| at.saturating_sub(elapsed)), connection].into_iter().flatten().min().unwrap_or(LONG)
     }
 
     fn check_time(&mut self) -> Turn {
-        let now = Instant::now();
-        let untaken = self.stream.pending();
-        if untaken < std::mem::replace(&mut self.untaken, untaken) {
-            self.closing = self.closing.map(|_| self.close_by()); // it is slow, but it takes what it is sent
+        if let Some(redial) = &mut self.redial {
+            redial.begin(self.start.elapsed())?;
         }
-        match (&self.broken, self.closing) {
-            (Some(broken), _) if broken.until <= now => Err(self.given_up()),
-            (None, Some(until)) if until <= now && self.stream.pending() == 0 => Err(End::Well),
-            (None, Some(_)) if self.closing_ends().is_some_and(|until| until <= now) => {
-                Err(self.ended("The server takes nothing any more.".into()))
+        match self.connection.as_mut().map_or(Fate::Stands, Connection::fate) {
+            Fate::Stands => Ok(()),
+            Fate::Done => Err(End::Well),
+            Fate::Stuck => Err(self.ended("The server takes nothing any more.".to_owned())),
+            Fate::GivenUp(why) => {
+                let mut out = Vec::new();
+                self.given_up(&why, &mut out)?;
+                self.perform(out)
             }
-            _ => Ok(()),
         }
     }
 
-    /// When the wait for the server ends after everything was said: later while it has not taken everything.
-    fn closing_ends(&self) -> Option<Instant> {
-        let slack = if self.stream.pending() == 0 { Duration::ZERO } else { SLOW_SERVER };
-        self.closing.map(|until| until + slack)
-    }
-
-    /// Does what the machine decided. Pins are on the disk before anything is sent.
-    fn perform(&mut self, out: Vec<Output>) -> Turn {
-        self.remember(&out)?;
-        for output in out {
-            let shown = match output {
-                Output::Send(message) => {
-                    self.stream.queue(&message);
-                    Ok(())
-                }
-                Output::Close => {
-                    self.stream.queue_close();
-                    self.closing = Some(self.close_by());
-                    Ok(())
-                }
-                Output::Message(text) => self.screen.message(&text),
-                Output::Server(text) => self.screen.server(&text),
-                Output::Say(words) => self.screen.say(&words),
-                Output::Pin { .. } => Ok(()),
-            };
-            shown.map_err(|error| match error.kind() {
-                io::ErrorKind::BrokenPipe => End::Well, // nobody reads any more
-                _ => Failure::usage(format!("The output cannot be written: {error}.")).into(),
-            })?;
-        }
-        self.send()
-    }
-
-    fn remember(&self, out: &[Output]) -> Turn {
-        let pin = |output: &Output| match output {
-            Output::Pin { user, key, replaces } => {
-                let learned = Learned::Rsa { user: user.clone(), key: *key, replaces: *replaces };
-                Some(Change::Learned(self.realm, learned))
-            }
-            _ => None,
-        };
-        let changes: Vec<Change> = out.iter().filter_map(pin).collect();
+    /// Does what the machine decided. What is to be remembered is on the disk before anything is sent.
+    fn perform(&mut self, out: Vec<Deed>) -> Turn {
+        let changes: Vec<Change> = out.iter().filter_map(remembered).collect();
         if !changes.is_empty() {
-            self.keys.remember(&changes)?;
+            self.person.keys.remember(&changes)?;
         }
-        Ok(())
+        for deed in out {
+            self.do_one(deed)?;
+        }
+        match &mut self.connection {
+            Some(connection) => Ok(connection.send()?),
+            None => Ok(()),
+        }
     }
 
-    fn send(&mut self) -> Turn {
-        if self.broken.is_some() {
-            return Ok(());
-        }
-        match self.stream.flush() {
-            Ok(Flush::Done | Flush::Draining) => {}
-            Ok(Flush::Full) => {
-                let (stream, done) = (Arc::clone(&self.stream), self.drained.0.clone());
-                let drain = move || done.send(stream.drain());
-                thread::Builder::new().name("drain".into()).spawn(drain).map_err(Failure::unexpected)?;
+    fn do_one(&mut self, deed: Deed) -> Turn {
+        match deed {
+            Deed::Send(message) => {
+                if let Some(connection) = &self.connection {
+                    connection.queue(&message);
+                }
             }
-            Err(error) => self.break_off(error),
+            Deed::Remember(_) | Deed::Disconnect => {}
+            Deed::Show(line) => self.show(&line)?,
+            Deed::Progress { done, total } => {
+                let once = !self.person.screen.is_terminal();
+                if let Some(words) = self.progress.words(self.start.elapsed(), done, total, once) {
+                    self.show(&Line::Own(words))?;
+                }
+            }
+            Deed::Work(job) => self.work.give(job),
+            Deed::Reconnect(at) => self.redial.iter_mut().for_each(|redial| redial.want(at)),
+            Deed::Close => {
+                let Some(connection) = &mut self.connection else { return Err(End::Well) };
+                connection.close(self.person.screen.is_terminal());
+            }
+            Deed::Fail(failure) => return Err(failure.into()),
         }
         Ok(())
     }
 
-    /// Nothing can be sent any more, but what the server has said before may still be on its way.
-    fn break_off(&mut self, error: io::Error) {
-        self.broken = Some(Broken { error, until: Instant::now() + LAST_WORDS });
+    fn show(&self, line: &Line) -> Turn {
+        self.person.screen.show(line).map_err(|error| match error.kind() {
+            io::ErrorKind::BrokenPipe => End::Well, // nobody reads any more
+            _ => Failure::usage(format!("The output cannot be written: {error}.")).into(),
+        })
     }
+}
 
-    fn close_by(&self) -> Instant {
-        let wait = if matches!(self.screen, Screen::Plain) { CLOSE_PLAIN } else { CLOSE_TERMINAL };
-        Instant::now() + wait
+fn remembered(deed: &Deed) -> Option<Change> {
+    match deed {
+        Deed::Remember(change) => Some(change.clone()),
+        _ => None,
     }
+}
+
+/// A thread that main needs is gone.
+fn ended(thread: &str) -> End {
+    Failure::unexpected(format!("The {thread} thread has ended.")).into()
 }

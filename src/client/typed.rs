@@ -14,6 +14,26 @@ pub fn help(dialect: Dialect) -> &'static [&'static str] {
     }
 }
 
+/// What is said first in a terminal.
+pub fn greeting(dialect: Dialect) -> &'static [&'static str] {
+    match dialect {
+        Dialect::Legacy => &LEGACY_GREETING,
+        Dialect::Modern => &MODERN_GREETING,
+    }
+}
+
+const LEGACY_GREETING: [&str; 3] = [
+    "This server speaks the old wire: nothing proves who wrote what.",
+    "/register NAME PASSWORD makes an account, /login NAME logs in, /help says more.",
+    "Lines with -- are the server's, with * this program's.",
+];
+
+const MODERN_GREETING: [&str; 3] = [
+    "This server speaks the modern wire: messages are signed, and say who vouches.",
+    "/register NAME PASSWORD makes an account, /login NAME logs in, /help says more.",
+    "Lines with -- are the server's, with * this program's.",
+];
+
 const LEGACY_HELP: [&str; 5] = [
     "/register NAME PASSWORD makes an account, /login NAME [PASSWORD] logs in.",
     "/create ROOM PASSWORD makes a room, /join ROOM PASSWORD enters it.",

@@ -163,6 +163,17 @@ impl Stream {
         Ok(if len == 0 { Received::Closed } else { received })
     }
 
+    /// How long a read may wait from now on; `None` for as long as it takes.
+    ///
+    /// # Errors
+    /// What the system reports; `TimedOut` when no time is left.
+    pub fn set_patience(&self, patience: Option<Duration>) -> io::Result<()> {
+        match patience {
+            Some(Duration::ZERO) => Err(io::ErrorKind::TimedOut.into()),
+            patience => self.socket.set_read_timeout(patience),
+        }
+    }
+
     /// Encrypts one message as one record (16,384 bytes and more as several) and queues it. After
     /// [`Stream::queue_close`], nothing is queued any more.
     ///
