@@ -51,6 +51,7 @@ enum Step {
     LegacyLogin(usize, bool),
     PythonStarts(usize),
     PythonEnds(usize),
+    PythonLogsIn(usize, usize),
     PythonJoins(usize, usize),
     PythonSays(usize),
     PythonKey(usize, u8),
@@ -79,7 +80,8 @@ fn step() -> impl Strategy<Value = Step> {
         3 => who.clone().prop_map(Step::Who),
         1 => who.clone().prop_map(Step::Passwd),
         1 => (who.clone(), any::<bool>()).prop_map(|(w, on)| Step::LegacyLogin(w, on)),
-        3 => name.prop_map(Step::PythonStarts),
+        3 => name.clone().prop_map(Step::PythonStarts),
+        1 => (who.clone(), name).prop_map(|(w, n)| Step::PythonLogsIn(w, n)),
         1 => who.clone().prop_map(Step::PythonEnds),
         4 => (who.clone(), room).prop_map(|(w, r)| Step::PythonJoins(w, r)),
         4 => who.clone().prop_map(Step::PythonSays),
@@ -139,9 +141,11 @@ impl People {
             Step::Lose(who) => self.lose(who),
             Step::Resume(who) => self.resume(who),
             Step::PythonStarts(n) => self.python_starts(NAMES[n]),
-            Step::PythonEnds(who) | Step::PythonJoins(who, _) | Step::PythonSays(who) | Step::PythonKey(who, _) => {
-                self.python(who, step)
-            }
+            Step::PythonEnds(who)
+            | Step::PythonLogsIn(who, _)
+            | Step::PythonJoins(who, _)
+            | Step::PythonSays(who)
+            | Step::PythonKey(who, _) => self.python(who, step),
             Step::LoginAgain(who, _)
             | Step::Logout(who)
             | Step::Create(who, _)
@@ -298,7 +302,9 @@ impl People {
     /// The list is what everybody knows: those who are there, and those who were lost.
     fn who(&mut self, who: usize) {
         let room = self.members[who].room().unwrap();
+        let before = self.members[who].at();
         self.members[who].who(&mut self.world);
+        assert_eq!(self.members[who].at(), before, "a small room has been told of everything");
         let entries = self.members[who].entries.clone();
         let here = self.members.iter().filter(|member| member.room().as_ref() == Some(&room));
         let expected: BTreeSet<_> = here.map(Member::entry).collect();
@@ -340,6 +346,12 @@ impl People {
                 self.world.disconnect(python.session);
                 self.world.take(python.session);
                 self.pythons.remove(who);
+            }
+            Step::PythonLogsIn(_, n) => {
+                let texts = self.world.command(python.session, &format!("/login {} pw", NAMES[n]));
+                if texts == [format!("Login successful. Welcome, {}!", NAMES[n])] {
+                    (python.user, python.room) = (UserName::new(NAMES[n]), None);
+                }
             }
             Step::PythonJoins(_, r) => {
                 let room = RoomName::new(ROOMS[r]);

@@ -42,11 +42,14 @@ fn is_typed(line: &str) -> bool {
 /// A line in which the length of what is volatile stands for it: of a time the number of its digits.
 fn comparable(line: &str) -> String {
     let parsed: Value = serde_json::from_str(line).unwrap_or_else(|_| panic!("no JSON: {line}"));
-    VOLATILE.iter().filter_map(|field| Some((field, parsed.get(field)?))).fold(line.to_owned(), |line, (field, value)| {
-        let stated = format!("\"{field}\":{value}");
-        assert!(line.contains(&stated), "{line}");
-        line.replace(&stated, &format!("\"{field}\":<{}>", value.to_string().len()))
-    })
+    VOLATILE.iter().filter_map(|field| Some((field, parsed.get(field)?))).fold(
+        line.to_owned(),
+        |line, (field, value)| {
+            let stated = format!("\"{field}\":{value}");
+            assert!(line.contains(&stated), "{line}");
+            line.replace(&stated, &format!("\"{field}\":<{}>", value.to_string().len()))
+        },
+    )
 }
 
 fn has_openssl() -> bool {

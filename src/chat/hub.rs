@@ -50,6 +50,8 @@ pub struct Hub {
     /// The rooms that somebody is in.
     rooms: HashMap<RoomName, LiveRoom>,
     tokens: Tokens,
+    /// Whether it is to be looked for tokens whose life has ended.
+    sweeps: bool,
     bundles: Bundles<Known>,
     timers: Timers<Timer>,
     /// Names whose creation is on its way to the disk.
@@ -75,6 +77,7 @@ impl Hub {
             accounts: HashMap::new(),
             rooms: HashMap::new(),
             tokens: Tokens::default(),
+            sweeps: false,
             bundles: Bundles::new(),
             timers: Timers::new(),
             claims: HashSet::new(),

@@ -12,11 +12,11 @@ use crate::transcript::BundleHash;
 pub(super) const LIFE: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// Tokens of one account; one more, and the oldest goes.
-const MAX_TOKENS: usize = 64;
+pub(super) const MAX_TOKENS: usize = 64;
 
 /// SHA-256 of a token: all that is kept of it. A token has 256 random bits, so nothing slower is needed, and looking it up in
 /// a table tells nothing about it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) struct TokenHash([u8; 32]);
 
 impl TokenHash {
@@ -79,9 +79,15 @@ impl Tokens {
         own.into_iter().filter_map(|token| self.passes.remove(&token)).collect()
     }
 
-    /// When a token's life ends, or `None` when it has.
-    pub(super) fn end(&self, token: TokenHash) -> Option<Duration> {
-        Some(self.passes.get(&token)?.end)
+    /// Takes back all whose life has ended.
+    pub(super) fn sweep(&mut self, now: Duration) -> Vec<Pass> {
+        let ended = self.passes.iter().filter(|(_, pass)| pass.end <= now);
+        let ended: Vec<_> = ended.map(|(token, _)| *token).collect();
+        ended.into_iter().filter_map(|token| self.revoke(token)).collect()
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.passes.is_empty()
     }
 }
 
@@ -110,6 +116,18 @@ mod tests {
         assert!(tokens.renew(NOW + almost * 2, token(1)).is_some());
         assert!(tokens.renew(NOW + almost * 2 + LIFE, token(1)).is_none());
         assert!(tokens.renew(NOW, token(2)).is_none());
+    }
+
+    #[test]
+    fn those_whose_life_has_ended_are_swept_away() {
+        let mut tokens = Tokens::default();
+        tokens.add(NOW, token(1), bob(), BUNDLE);
+        tokens.add(NOW + LIFE / 2, token(2), bob(), BUNDLE);
+        assert!(tokens.sweep(NOW + LIFE / 2).is_empty());
+        assert_eq!(tokens.sweep(NOW + LIFE).len(), 1);
+        assert!(tokens.renew(NOW + LIFE, token(2)).is_some());
+        assert_eq!(tokens.sweep(NOW + LIFE * 2).len(), 1);
+        assert!(tokens.is_empty() && tokens.accounts.is_empty());
     }
 
     #[test]

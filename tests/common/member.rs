@@ -86,7 +86,12 @@ impl Member {
     }
 
     pub fn reader(&self) -> Reader {
-        Reader { bundle: self.entry().key.bundle().unwrap(), run: world::run_id(self.run) }
+        Self::reader_of(self.user.as_str(), self.keys, self.run)
+    }
+
+    /// How others know a client.
+    pub fn reader_of(user: &str, keys: u8, run: u16) -> Reader {
+        Reader { bundle: world::entry(user, keys, run).key.bundle().unwrap(), run: world::run_id(run) }
     }
 
     pub fn at(&self) -> Position {

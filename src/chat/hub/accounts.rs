@@ -1,6 +1,7 @@
 //! Who a session is: log-ins, tokens, bundles, and what an account's owner changes.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use rand::RngExt;
 
@@ -17,6 +18,9 @@ use crate::names::{Password, Text, UserName};
 use crate::protocol::Reply;
 use crate::protocol::modern::{Answer, ByeReason, ErrorCode, NewToken, OkBody, SessionToken};
 use crate::transcript::{BundleHash, RunId};
+
+/// How often it is looked for tokens whose life has ended.
+const SWEEP: Duration = Duration::from_secs(60 * 60);
 
 impl Hub {
     /// Makes a session a user's; whoever it was before is gone from the room where it was. On the legacy wire without a
@@ -167,7 +171,9 @@ impl Hub {
         self.bundles.hold(bundle.0, known);
         let gone = self.tokens.add(self.now.elapsed, token, user, bundle);
         gone.iter().for_each(|pass| self.bundles.release(&pass.bundle.0));
-        self.timers.set(self.now.elapsed + LIFE, Timer::Token(token));
+        if !std::mem::replace(&mut self.sweeps, true) {
+            self.timers.set(self.now.elapsed + SWEEP, Timer::Tokens);
+        }
         self.modern_mut(session)?.token = Some(token);
         Some(NewToken { token: secret, expires: self.expiry() })
     }
@@ -178,15 +184,13 @@ impl Hub {
         pass.iter().for_each(|pass| self.bundles.release(&pass.bundle.0));
     }
 
-    /// A token whose life may have ended.
-    pub(super) fn token_ends(&mut self, token: TokenHash) {
-        match self.tokens.end(token) {
-            Some(end) if end <= self.now.elapsed => {
-                let pass = self.tokens.revoke(token);
-                pass.iter().for_each(|pass| self.bundles.release(&pass.bundle.0));
-            }
-            Some(end) => self.timers.set(end, Timer::Token(token)),
-            None => {}
+    /// Forgets the tokens whose life has ended. One call for all: a timer for each would outlive those that are revoked.
+    pub(super) fn sweep_tokens(&mut self) {
+        let ended = self.tokens.sweep(self.now.elapsed);
+        ended.iter().for_each(|pass| self.bundles.release(&pass.bundle.0));
+        self.sweeps = !self.tokens.is_empty();
+        if self.sweeps {
+            self.timers.set(self.now.elapsed + SWEEP, Timer::Tokens);
         }
     }
 

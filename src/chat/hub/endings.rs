@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use crate::chat::hub::Hub;
 use crate::chat::hub::session::Session;
-use crate::chat::tokens::TokenHash;
 use crate::chat::{Dialect, Effect, SessionId};
 use crate::names::RoomName;
 use crate::protocol::Reply;
@@ -24,8 +23,8 @@ pub(super) enum Timer {
     Away(RoomName, RosterEntry),
     /// Changes that were collected are told.
     Collected(RoomName),
-    /// A token's life may have ended.
-    Token(TokenHash),
+    /// The life of some tokens may have ended.
+    Tokens,
 }
 
 impl Hub {
@@ -48,7 +47,7 @@ impl Hub {
                 Timer::Silent(session) => self.listen(session),
                 Timer::Away(room, entry) => self.away_ends(&room, &entry),
                 Timer::Collected(room) => self.collected(&room),
-                Timer::Token(token) => self.token_ends(token),
+                Timer::Tokens => self.sweep_tokens(),
             }
         }
     }

@@ -10,6 +10,7 @@ use crate::chat::hub::Hub;
 use crate::chat::hub::endings::Timer;
 use crate::chat::hub::session::{Keys, Pending, State};
 use crate::chat::room::{CROWD, Joined, LiveRoom, Place, Told};
+use crate::chat::tokens::MAX_TOKENS;
 use crate::chat::{Audience, Effect, SessionId};
 use crate::names::{RoomName, Text, UserName};
 use crate::protocol::Notice;
@@ -19,7 +20,7 @@ use crate::transcript::{LogNonce, RosterEntry};
 /// How long the changes of a large room are collected.
 const COLLECT: Duration = Duration::from_millis(250);
 
-/// How long a session whose connection is lost stays listed.
+/// How long a session whose connection is lost stays listed; of an account no more than can return with a token.
 const AWAY: Duration = Duration::from_secs(60);
 
 impl Hub {
@@ -148,7 +149,10 @@ impl Hub {
         let Some(live) = self.rooms.get_mut(&room) else { return };
         live.unseat(session, &entry);
         if live.roster.lose(&entry, until) {
-            return self.timers.set(until, Timer::Away(room, entry));
+            let too_many = live.roster.first_away(&entry.account, MAX_TOKENS);
+            self.timers.set(until, Timer::Away(room.clone(), entry));
+            too_many.iter().for_each(|first| self.take_off(&room, first));
+            return;
         }
         self.forget_entry(&room, &entry); // it came a moment ago, and nobody was told
         self.notice(&room, Notice::Left(entry.account));
@@ -159,10 +163,14 @@ impl Hub {
     pub(super) fn away_ends(&mut self, room: &RoomName, entry: &RosterEntry) {
         let place = self.rooms.get(room).and_then(|live| live.roster.get(entry)).map(|listed| listed.place);
         if place.is_some_and(|place| matches!(place, Place::Away(until) if until <= self.now.elapsed)) {
-            self.unlist(room, entry);
-            self.notice(room, Notice::Left(entry.account.clone()));
-            self.settle_members(room);
+            self.take_off(room, entry);
         }
+    }
+
+    fn take_off(&mut self, room: &RoomName, away: &RosterEntry) {
+        self.unlist(room, away);
+        self.notice(room, Notice::Left(away.account.clone()));
+        self.settle_members(room);
     }
 
     pub(super) fn place_of(&self, session: SessionId) -> Option<(RoomName, RosterEntry)> {

@@ -148,6 +148,20 @@ impl Roster {
         true
     }
 
+    /// The entry of an account that has been away for longest, if more than so many are.
+    pub(in crate::chat) fn first_away(&self, user: &UserName, most: usize) -> Option<RosterEntry> {
+        let until = |listed: &Listed| match listed.place {
+            Place::Away(until) => Some(until),
+            Place::Here(_) => None,
+        };
+        let away = self.of(user).filter_map(|listed| Some((until(listed)?, &listed.entry)));
+        let (count, first) = away.fold((0, None), |(count, first), next| match first {
+            Some(first) if first <= next => (count + 1, Some(first)),
+            _ => (count + 1, Some(next)),
+        });
+        first.filter(|_| count > most).map(|(_, entry)| entry.clone())
+    }
+
     /// Whether an entry's coming was not yet told.
     pub(in crate::chat) fn is_news(&self, entry: &RosterEntry) -> bool {
         self.changes.joined.iter().any(|joined| joined.entry == *entry)
@@ -208,6 +222,21 @@ mod tests {
         assert_eq!(roster.changes().joined[0].waiting, Some(SessionId(9)));
         assert_eq!(told(&mut roster), (vec![entry(1)], vec![entry(1)]));
         assert_eq!((roster.len(), roster.get(&entry(1)).unwrap().place), (2, Place::Here(SessionId(9))));
+    }
+
+    #[test]
+    fn who_has_been_away_for_longest_is_found_where_too_many_are() {
+        let mut roster = with(&[1]);
+        let user = UserName::new("u1");
+        for n in 2..=4u8 {
+            let entry = RosterEntry { run: RunId([n; 16]), ..entry(1) };
+            roster.list(entry.clone(), SessionId(n.into()), false);
+            roster.take_changes();
+            roster.lose(&entry, Duration::from_secs(10 - u64::from(n)));
+        }
+        assert_eq!(roster.first_away(&user, 3), None);
+        assert_eq!(roster.first_away(&user, 2).unwrap().run, RunId([4; 16]));
+        assert_eq!(roster.first_away(&UserName::new("u2"), 0), None);
     }
 
     #[test]
