@@ -13,9 +13,9 @@
 //! |---|---|
 //! | [`names`] | user names, room names, passwords, sanitized text: parsed once at the edge |
 //! | [`transcript`] | the bytes of everything that is signed or hashed on the modern wire, and the hashes |
-//! | [`protocol`] | messages as types, and the codec of the legacy wire |
+//! | [`protocol`] | messages as types, and the codecs of both wires |
 //! | [`crypto`] | Fernet, RSA and Ed25519 keys and their fingerprints, the message envelope, password hashing |
-//! | [`chat`] | the server's behaviour as a state machine: [`chat::Hub`] turns inputs into effects |
+//! | [`chat`] | the server's behaviour on both wires as a state machine: [`chat::Hub`] turns inputs into effects |
 //! | [`store`] | the encrypted database: a sealed snapshot and a journal |
 //! | [`tls`] | certificates, rustls configurations, pinning, record-preserving streams |
 //! | [`server`] | the server's threads |
