@@ -163,6 +163,10 @@ impl Machine {
         let all: BTreeSet<[u8; 32]> = readers.iter().map(|(key, ..)| *key).collect();
         let new: Vec<_> = readers.iter().filter(|(key, ..)| !stay.told_readers.contains(key)).collect();
         stay.told_readers = all;
+        let was_told_alone = std::mem::replace(&mut stay.told_alone, readers.is_empty());
+        if readers.is_empty() && !was_told_alone {
+            return self.say("Nobody else is here who can read you.");
+        }
         let of = |wanted: Option<Trust>| {
             let of: BTreeSet<&UserName> =
                 new.iter().filter(|(_, _, trust)| *trust == wanted).map(|(_, account, _)| account).collect();

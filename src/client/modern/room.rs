@@ -53,6 +53,8 @@ pub(super) struct Stay {
     /// Who was said to be left out.
     pub(super) told_left_out: BTreeSet<(UserName, [u8; 32])>,
     pub(super) told_legacy_inside: bool,
+    /// Whether the person was told that nobody can read.
+    pub(super) told_alone: bool,
     /// Whose leaving was signed, and whose removal is to come.
     pub(super) leaving: BTreeSet<(UserName, RunId)>,
     /// When it began.
@@ -141,6 +143,7 @@ impl Machine {
             told_readers,
             told_left_out,
             told_legacy_inside: false,
+            told_alone: false,
             leaving: BTreeSet::new(),
             since: self.now.elapsed,
             is_return,

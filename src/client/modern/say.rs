@@ -45,6 +45,9 @@ pub(super) struct Say {
     pub(super) begun: Option<Duration>,
     /// How many wraps there will be.
     pub(super) total: usize,
+    /// For whom the job under way wraps.
+    pub(super) wrapping: BTreeSet<Target>,
+    /// For whom nothing can be wrapped.
     pub(super) unusable: BTreeSet<Target>,
     pub(super) in_flight: Option<Sealed>,
 }
@@ -62,6 +65,7 @@ impl Say {
             legacy: BTreeSet::new(),
             begun: None,
             total: 0,
+            wrapping: BTreeSet::new(),
             unusable: BTreeSet::new(),
             in_flight: None,
         }
@@ -118,6 +122,8 @@ impl Say {
         }
         self.wait = Wait::Nothing;
         self.wraps.extend(wraps);
+        let wrapping = std::mem::take(&mut self.wrapping);
+        self.unusable.extend(wrapping.into_iter().filter(|target| !self.wraps.contains_key(target)));
         let is_long = self.begun.is_some_and(|begun| now >= begun + LONG);
         is_long.then_some((self.wraps.len().min(self.total), self.total))
     }

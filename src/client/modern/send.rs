@@ -54,7 +54,8 @@ impl Machine {
         }
         match self.prepare() {
             Some(at) => self.seal(at),
-            None => Step::Waits,
+            None if self.task.is_some() => Step::Waits,
+            None => Step::Goes, // it was given up
         }
     }
 
@@ -172,6 +173,7 @@ impl Machine {
         self.jobs += 1;
         say.begun.get_or_insert(self.now.elapsed);
         say.total = total;
+        say.wrapping = readers.iter().map(|(target, _)| target.clone()).collect();
         say.wait = Wait::Wraps(self.jobs);
         self.out.push(Output::Work(Job::Wrap(WrapJob { id: self.jobs, secret: Zeroizing::new(secret), readers })));
         true
@@ -206,7 +208,10 @@ impl Machine {
             }
         }
         let room = stay.room.clone();
-        let requests: Vec<_> = split_wraps(wraps).into_iter().collect();
+        let requests = split_wraps(wraps);
+        if requests.is_empty() {
+            return false;
+        }
         say.wait = Wait::Grants(requests.len());
         for wraps in requests {
             let to = wraps.keys().filter_map(|bundle| of_bundle.remove(bundle)).flatten().collect();

@@ -301,6 +301,7 @@ fn a_list_of_members_that_the_log_does_not_bear_out_is_not_believed() {
             what => vec![what],
         });
         let shown = world.types(BOB, "hello");
+        assert_eq!(world.clients[BOB].machine.waiting(), 0, "what comes next is not held up");
         assert_eq!(
             shown,
             [

@@ -50,7 +50,8 @@ fn another_room_is_entered_after_leaving_the_one_before() {
     world.types(0, "/create den pw");
     assert_eq!(world.types(0, "/join den pw"), ["* You are in den. 1 session is here."]);
     assert_eq!(world.look(1), ["! alice (pinned) left"]);
-    assert_eq!(world.types(0, "alone")[..], [] as [String; 0]);
+    assert_eq!(world.types(0, "alone"), ["* Nobody else is here who can read you."]);
+    assert_eq!(world.types(0, "alone"), Vec::<String>::new());
     assert_eq!(
         world.types(0, "/join r pw"),
         ["* 1 events of the room were missed since you were here last.", "* You are in r. 2 sessions are here."]
@@ -97,7 +98,13 @@ fn a_room_that_is_opened_to_the_old_wire_gives_it_nothing_until_the_next_join() 
     world.legacy_join("eve", &public(4));
     world.looked();
     let shown = world.types(0, "hello");
-    assert_eq!(shown, ["* eve cannot read you: eve is on the old wire, which this room keeps out."]);
+    assert_eq!(
+        shown,
+        [
+            "* eve cannot read you: eve is on the old wire, which this room keeps out.",
+            "* Nobody else is here who can read you."
+        ]
+    );
     world.types(0, "/leave");
     world.types(0, "/join r pw");
     assert_eq!(
