@@ -48,6 +48,11 @@ impl ModernPeer {
         let _ = self.stream.drain(); // a server that has gone is noticed when it is heard
     }
 
+    pub fn close(self) {
+        self.stream.queue_close();
+        let _ = self.stream.drain();
+    }
+
     /// The next line, or `None` once the server has closed.
     pub fn hears_or_end(&mut self) -> Option<String> {
         let mut buffer = vec![0; 20_000];
@@ -67,6 +72,11 @@ impl ModernPeer {
     #[track_caller]
     pub fn hears(&mut self) -> String {
         self.hears_or_end().expect("the server closed the connection")
+    }
+
+    /// Puts a line back, to be heard next.
+    pub fn hears_again(&mut self, line: String) {
+        self.heard.push_front(line);
     }
 
     /// The first line.
