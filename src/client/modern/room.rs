@@ -171,6 +171,8 @@ impl Machine {
     fn compare_log(&mut self, id: RoomId, before: Position, head: Position) -> Option<Stopped> {
         let memory = self.rooms.entry(id).or_default();
         let last = memory.last.replace(head)?;
+        // What others signed before they saw the return is not shown here, so it is missing even when no event was.
+        self.counters.was_away(id);
         let missed = before.n.checked_sub(last.n);
         match missed {
             Some(0) if before == last => return None,
@@ -181,7 +183,6 @@ impl Machine {
             Some(missed) => self.say(format!("{missed} events of the room were missed since you were here last.")),
             None => self.say("The room's log has begun anew: the server was started again since you were here last."),
         }
-        self.counters.was_away(id);
         None
     }
 
