@@ -1,6 +1,7 @@
 //! A client by hand, over real TLS: it asks in requests and hears answers and events.
 
 use std::collections::{HashMap, VecDeque};
+use std::net::SocketAddr;
 use std::sync::OnceLock;
 
 use secure_chat::crypto::{Bundle, PrivateKey, SigningKey, VerifyingKey};
@@ -32,7 +33,13 @@ impl Client {
     /// Connects, and has the server prove who it is.
     #[track_caller]
     pub fn connect(server: &Server) -> Self {
-        let mut peer = ModernPeer::connect(server.address);
+        Self::connect_through(server, server.address)
+    }
+
+    /// The same at an address that leads to the server.
+    #[track_caller]
+    pub fn connect_through(server: &Server, address: SocketAddr) -> Self {
+        let mut peer = ModernPeer::connect(address);
         let hello = peer.hears_hello();
         assert!(is_proved(&hello, &peer), "the hello is not signed for this connection");
         assert_eq!(format!("ed25519:{}", hello.realm), server.realm);
@@ -131,7 +138,7 @@ impl Client {
         let mut client = Self::connect(server);
         client.registers(name);
         client.logs_in(name);
-        let bundle = Bundle::sign(&client.realm, &UserName::new(name), &SigningKey::generate(), rsa()).unwrap();
+        let bundle = bundle(&client, name);
         let token = client.announces(&bundle, RunId([run; 16]));
         (client, bundle, token)
     }
@@ -154,6 +161,11 @@ impl Client {
 pub fn is_proved(hello: &Hello, peer: &ModernPeer) -> bool {
     let key = VerifyingKey::parse(&Ed25519Key(hello.realm.0)).unwrap();
     key.verify(&transcript::hello(&peer.stream.exporter().unwrap()), &hello.signature)
+}
+
+/// A new bundle of an account.
+pub fn bundle(client: &Client, account: &str) -> Bundle {
+    Bundle::sign(&client.realm, &UserName::new(account), &SigningKey::generate(), rsa()).unwrap()
 }
 
 /// One key pair for all: making one takes long.
