@@ -749,6 +749,16 @@ fn keys_that_are_attached_go_with_the_next_message_and_are_forgotten() {
     alice.says(&mut world, "two").unwrap();
     let texts = world.texts(python);
     assert!(texts[0].contains(r#"{"carol":"QQ=="}"#) && texts[1].contains(r#""encrypted_keys":{}"#), "{texts:?}");
+    // Those for a room that was left are forgotten, too.
+    create(&mut world, alice.session, "attic");
+    alice.asks(&mut world, attach("carol")).unwrap();
+    alice.join(&mut world, "attic");
+    world.command(python, "/join attic pw");
+    let message = alice.message(&RoomName::new("attic"), "three");
+    world.take(python);
+    alice.sends(&mut world, message).unwrap();
+    assert_eq!(world.texts(python), [r#"{"encrypted_message":"three","encrypted_keys":{},"room":"attic"}"#]);
+    alice.join(&mut world, "den");
     let many = (0..4096).map(|n| (UserName::new(&format!("u{n}")), wrap("QQ=="))).collect();
     let many = RequestBody::Attach { room: den(), encrypted_keys: many };
     let id = world.request(alice.session, many);

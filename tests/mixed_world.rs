@@ -13,9 +13,11 @@ use common::world::{Heard, World, announce, login, password};
 use proptest::prelude::*;
 use secure_chat::chat::{Dialect, SessionId};
 use secure_chat::names::{Password, RoomName, UserName};
-use secure_chat::protocol::modern::{ActRequest, Event, RequestBody, SendRequest};
+use secure_chat::protocol::modern::{
+    ActRequest, Answer, Entry, Event, GrantRequest, GrantStamp, OkBody, RequestBody, SendRequest, Wrap,
+};
 use secure_chat::protocol::{Reply, ServerMessage};
-use secure_chat::transcript::{EntryKey, Position, Verb};
+use secure_chat::transcript::{BundleHash, EntryKey, GrantCheck, LogHash, Position, Signature, Verb};
 
 const NAMES: [&str; 4] = ["alice", "bob", "carol", "god"];
 const ROOMS: [&str; 2] = ["den", "attic"];
@@ -47,6 +49,8 @@ enum Step {
     Stale(usize),
     Act(usize, usize, usize),
     Who(usize),
+    Grant(usize),
+    NeedKey(usize, usize),
     Passwd(usize),
     LegacyLogin(usize, bool),
     PythonStarts(usize),
@@ -78,6 +82,8 @@ fn step() -> impl Strategy<Value = Step> {
         1 => who.clone().prop_map(Step::Stale),
         5 => (who.clone(), 0..VERBS.len(), name.clone()).prop_map(|(w, v, n)| Step::Act(w, v, n)),
         3 => who.clone().prop_map(Step::Who),
+        1 => who.clone().prop_map(Step::Grant),
+        1 => (who.clone(), who.clone()).prop_map(|(w, o)| Step::NeedKey(w, o)),
         1 => who.clone().prop_map(Step::Passwd),
         1 => (who.clone(), any::<bool>()).prop_map(|(w, on)| Step::LegacyLogin(w, on)),
         3 => name.clone().prop_map(Step::PythonStarts),
@@ -155,6 +161,8 @@ impl People {
             | Step::Stale(who)
             | Step::Act(who, _, _)
             | Step::Who(who)
+            | Step::Grant(who)
+            | Step::NeedKey(who, _)
             | Step::Passwd(who)
             | Step::LegacyLogin(who, _) => {
                 if let Some(who) = self.free(who) {
@@ -172,9 +180,9 @@ impl People {
         let session = self.world.connect(Dialect::Modern);
         let id = self.world.request(session, login(user));
         // The password may have been changed, and then nobody logs in any more.
-        if matches!(self.world.answer_to(session, id).1, Some(secure_chat::protocol::modern::Answer::Ok { .. })) {
+        if matches!(self.world.answer_to(session, id).1, Some(Answer::Ok { .. })) {
             let token = match self.world.ok(session, announce(keys, run)) {
-                secure_chat::protocol::modern::OkBody::Announce { session, .. } => session.token,
+                OkBody::Announce { session, .. } => session.token,
                 other => panic!("{other:?}"),
             };
             self.members.push(Member::adopt(session, user, keys, run, token));
@@ -237,7 +245,7 @@ impl People {
             Step::Resend(_) => self.resend(who),
             Step::Stale(_) if member.room().is_some() => {
                 let mut message = member.message(&member.room().unwrap(), "stale");
-                message.stamp.at = Position { n: member.at().n, log: secure_chat::transcript::LogHash([1; 32]) };
+                message.stamp.at = Position { n: member.at().n, log: LogHash([1; 32]) };
                 assert!(member.sends(world, message).is_err());
             }
             Step::Act(_, verb, n) if member.room().is_some() => {
@@ -254,6 +262,8 @@ impl People {
                 member.acts(world, act);
             }
             Step::Who(_) if member.room().is_some() => self.who(who),
+            Step::Grant(_) if member.room().is_some() => self.grant(who),
+            Step::NeedKey(_, other) if member.room().is_some() => self.need_key(who, other),
             Step::Passwd(_) => {
                 member.begins(world, RequestBody::Passwd { old: password("pw"), new: password("pw") });
             }
@@ -282,6 +292,35 @@ impl People {
         if !is_muted {
             self.last.insert(who, message);
         }
+    }
+
+    /// Gives a key to everybody, wherever they are; those in the room get theirs.
+    fn grant(&mut self, who: usize) {
+        self.everybody_hears();
+        let room = self.members[who].room().unwrap();
+        self.members.iter_mut().for_each(|member| member.events.clear());
+        let wraps = self.members.iter().map(|m| (m.reader().bundle, Wrap::new("QQ==".to_owned()).unwrap())).collect();
+        let (check, signature, at) = (GrantCheck([5; 32]), Signature([6; 64]), self.members[who].at());
+        let stamp = GrantStamp { epoch: 1, counter: 1, at, check, signature };
+        let body = RequestBody::Grant(GrantRequest { room: room.clone(), stamp, wraps });
+        self.members[who].asks(&mut self.world, body).unwrap();
+        self.everybody_hears();
+        for (other, member) in self.members.iter().enumerate() {
+            let heard = member.events.iter().filter(|event| matches!(event, Event::Grant(_))).count();
+            let is_there = member.room().as_ref() == Some(&room) && other != who;
+            assert_eq!(heard, usize::from(is_there), "one to each member but the one who gives it");
+        }
+    }
+
+    fn need_key(&mut self, who: usize, other: usize) {
+        let Some(asked) = self.members.get(other) else { return };
+        let room = self.members[who].room().unwrap();
+        let (user, reader) = (asked.user.clone(), asked.reader());
+        let is_asked = |m: &Member| m.user == user && m.reader() == reader && m.room().as_ref() == Some(&room);
+        let is_there = self.members.iter().any(is_asked);
+        let body = RequestBody::NeedKey { room, user, reader, epoch: 1 };
+        let outcome = self.members[who].asks(&mut self.world, body);
+        assert_eq!(outcome.is_ok(), is_there, "{outcome:?}");
     }
 
     fn resend(&mut self, who: usize) {
@@ -314,6 +353,13 @@ impl People {
             expected,
             "listed as there is who is there"
         );
+        let hash = |entry: &Entry| match entry.entry.key {
+            EntryKey::Modern(hash) => Some(hash),
+            EntryKey::Legacy(key) => key.map(|key| BundleHash(key.0)),
+        };
+        let hashes: Vec<_> = entries.iter().filter_map(hash).collect();
+        let known = self.members[who].asks(&mut self.world, RequestBody::Bundles { hashes });
+        assert_eq!(known, Ok(OkBody::Bundles { missing: vec![] }), "who is listed can be written to");
         let legacy = |user: &UserName| {
             entries.iter().filter(|e| matches!(e.entry.key, EntryKey::Legacy(_)) && e.entry.account == *user).count()
         };

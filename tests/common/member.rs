@@ -251,6 +251,10 @@ impl Member {
             event @ (Event::Members(_) | Event::Message(_) | Event::Act(_)) => {
                 self.follower.as_mut().expect("an event of a room is for its members").hear(event);
             }
+            Event::NeedKey { room, .. } | Event::NotDelivered { room, .. } => {
+                assert_eq!(self.room().as_ref(), Some(room))
+            }
+            Event::Grant(grant) => assert_eq!(self.room().as_ref(), Some(&grant.room)),
             _ => {}
         }
         self.events.push(event);

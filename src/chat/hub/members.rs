@@ -34,8 +34,11 @@ impl Hub {
         };
         let (user, entry) = (member.user.clone(), member.entry());
         found.state = State::InRoom(member, room.clone());
-        let Some(entry) = entry else { return }; // a session on the modern wire has announced its bundle
         let old = old.filter(|old| old != room);
+        if let (Some(_), Some(modern)) = (&old, found.modern_mut()) {
+            modern.attached.clear(); // they were for a message to the old room
+        }
+        let Some(entry) = entry else { return }; // a session on the modern wire has announced its bundle
         if self.is_modern(session) {
             self.list_modern(session, room, &entry);
         } else {
