@@ -8,7 +8,9 @@
 //! [`machine`], [`modern`], [`keyring`], [`packages`], [`key_name`], [`known_keys`], [`requests`], [`trust`], [`typed`] and
 //! [`wire`] are pure.
 
+pub mod alarm;
 pub mod connect;
+mod counters;
 pub mod dial;
 pub mod failure;
 pub mod identity;
@@ -16,16 +18,19 @@ pub mod input;
 pub mod key_command;
 pub mod key_file;
 pub mod key_name;
+mod key_words;
 pub mod keyring;
 pub mod known_keys;
 pub mod machine;
 pub mod modern;
 pub mod options;
 pub mod packages;
+mod people;
 pub mod reader;
 pub mod requests;
 pub mod screen;
 pub mod session;
+pub mod shown;
 pub mod terminal;
 pub mod trust;
 pub mod typed;

@@ -5,11 +5,11 @@ use std::time::Duration;
 
 use super::requests::Asked;
 use super::room::{Stopped, why_stopped};
-use super::shown::{Name, Trust};
 use super::signed::{Did, Signed, author_of};
-use super::speech::{Alarm, Thing, until};
 use super::task::{Step, Task};
 use super::{Machine, Output, RequestBody};
+use crate::client::alarm::{Alarm, Thing, until};
+use crate::client::shown::{Name, Trust};
 use crate::names::{Password, Text, UserName};
 use crate::protocol::modern::{
     self as wire, Accepted, ActEvent, ActProof, ActRequest, ActStamp, Deed, ErrorCode, Reader, SignedText,

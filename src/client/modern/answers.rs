@@ -3,10 +3,10 @@
 use super::requests::{Asked, Open};
 use super::sent::barred;
 use super::session::{Link, Returning};
-use super::shown::{Name, Room};
-use super::speech::counted;
 use super::{Job, Machine, Output};
+use crate::client::alarm::counted;
 use crate::client::modern::jobs::Check;
+use crate::client::shown::{Name, Room};
 use crate::names::{Text, UserName};
 use crate::protocol::modern::{Answer, ErrorCode, OkBody, RoomItem};
 

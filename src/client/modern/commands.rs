@@ -3,13 +3,13 @@
 use super::acts::{ActTask, MODERN_ONLY};
 use super::requests::Asked;
 use super::roster::Listed;
-use super::shown::{Name, Room};
-use super::speech::counted;
 use super::task::{Queued, Task};
-use super::trust::{Refused, Verdict};
 use super::{Machine, RequestBody};
+use crate::client::alarm::counted;
 use crate::client::key_name::KeyName;
-use crate::client::known_keys::Trust as Pinned;
+use crate::client::key_words;
+use crate::client::people::Verdict;
+use crate::client::shown::{Name, Room};
 use crate::client::typed::command::Command;
 use crate::names::{RoomName, UserName};
 use crate::protocol::modern::Reader;
@@ -128,7 +128,7 @@ impl Machine {
         let lines: Vec<String> = entries.iter().map(|listed| self.member(listed)).collect();
         let sessions = counted(stay.roster.len(), "session is", "sessions are");
         self.say(format!("{sessions} in {}:", Room(&stay.room)));
-        lines.into_iter().for_each(|line| self.say(line));
+        self.say_all(lines);
     }
 
     fn member(&self, listed: &Listed) -> String {
@@ -172,7 +172,7 @@ impl Machine {
             return self.say("Nobody has a key of yours here yet: it is given with your next message.");
         }
         self.say("What you write here can be read by:");
-        lines.into_iter().for_each(|line| self.say(line));
+        self.say_all(lines);
     }
 
     fn reader(&self, reader: &Reader, account: &UserName) -> String {
@@ -192,104 +192,47 @@ impl Machine {
         if lines.is_empty() {
             return self.say("Nothing was sent yet.");
         }
+        self.say_all(lines);
+    }
+
+    fn say_all(&mut self, lines: Vec<String>) {
         lines.into_iter().for_each(|line| self.say(line));
     }
 
     fn show_keys(&mut self, user: Option<UserName>) {
-        let Some(user) = user else {
-            let key = KeyName::from(self.signing_key.verifying_key().bytes());
-            let device = self.rsa.public().fingerprint();
-            self.say(format!("Your signing key is {key}, and this device's key {device}."));
-            return self.say(format!("The server's key is {}.", KeyName::from(self.realm)));
+        let lines = match user.map(|user| self.people.named(&user)) {
+            None => {
+                let (key, device) = (self.signing_key.verifying_key().bytes(), self.rsa.public().fingerprint());
+                key_words::own_keys(key, device, self.realm.into())
+            }
+            Some(user) => key_words::keys_of(&self.people, &user, self.people.offered(&user)),
         };
-        let user = self.people.named(&user);
-        let pins = self.people.pins();
-        let mut lines = Vec::new();
-        if let Some(signer) = pins.signers.get(&user) {
-            let trust = if signer.trust == Pinned::Verified { "verified" } else { "pinned, not verified" };
-            lines.push(format!("{} signs with {} ({trust}).", Name(&user), KeyName::from(signer.key)));
-            let devices = pins.devices.get(&user).into_iter().flatten();
-            lines.extend(devices.map(|device| format!("  on a device with {}", device.rsa)));
-        } else if let Some(rsa) = pins.rsa.get(&user) {
-            lines.push(format!("{} is known from the old wire, by {rsa}.", Name(&user)));
-        }
-        if let Some(offered) = self.people.offered(&user) {
-            lines.push(format!("{} has shown another key: {offered}. To trust it: /accept {0} {offered}", Name(&user)));
-        }
-        if self.people.is_blocked(&user) {
-            lines.push(format!("{} is blocked.", Name(&user)));
-        }
-        if lines.is_empty() {
-            lines.push(format!("No key of {} is known.", Name(&user)));
-        }
-        lines.into_iter().for_each(|line| self.say(line));
+        self.say_all(lines);
     }
 
     fn verify(&mut self, user: &UserName, same: bool) {
         let user = self.people.named(user);
-        let name = Name(&user).to_string();
+        if same {
+            let words = key_words::verify(&mut self.people, &user);
+            return self.say(words);
+        }
         let offered = self.people.offered(&user);
-        if !same {
-            return match self.people.compare(&user) {
-                Ok(number) => {
-                    self.say(format!("The safety number of you and {name}:"));
-                    self.say(format!("  {number}"));
-                    self.say(format!(
-                        "Compare it with {name} by voice or face to face. If it is the same: /verify {name} yes"
-                    ));
-                    if let Some(offered) = offered {
-                        self.say(format!("It is of the known key of {name}, not of {offered}, which was shown since."));
-                    }
-                }
-                Err(_) => self.say(format!("No signing key of {name} is known yet. It comes with the first message.")),
-            };
-        }
-        match self.people.verify(&user) {
-            Ok(()) => self.say(format!("{name} is verified.")),
-            Err(Refused::KeyChanged) => {
-                self.say(format!("The key of {name} is another than when you saw the number: /verify {name}"));
-            }
-            Err(Refused::Unknown) => self.say(format!("No signing key of {name} is known.")),
-            Err(_) => self.say(format!("Compare the number first: /verify {name}")),
-        }
+        let lines = key_words::compare(&mut self.people, &user, offered);
+        self.say_all(lines);
     }
 
     fn accept(&mut self, user: &UserName, key: Option<KeyName>) {
         let user = self.people.named(user);
-        let name = Name(&user).to_string();
-        let Some(key) = key else {
-            return match self.people.offered(&user) {
-                Some(offered) => self.say(format!(
-                    "{name} has shown the key {offered}. If {name} confirms it by another way: /accept {name} {offered}"
-                )),
-                None => self.say(format!("{name} has shown no other key.")),
-            };
-        };
-        match self.people.accept(&user, key) {
-            Ok(()) => {
-                if let Some(stay) = &mut self.stay {
-                    stay.prepared = None;
-                }
-                self.say(format!("The key of {name} is {key} from now on. It is not verified: /verify {name}"));
-            }
-            Err(Refused::Another(offered)) => {
-                self.say(format!("{name} has not shown that key, but {offered}. Nothing is changed."));
-            }
-            Err(_) => self.say(format!("{name} has shown no other key. Nothing is changed.")),
+        let accepted = self.people.accept(&user, key);
+        if let (Ok(_), Some(stay)) = (&accepted, &mut self.stay) {
+            stay.prepared = None;
         }
+        self.say(key_words::accepted(&user, accepted));
     }
 
     fn block(&mut self, user: &UserName, blocked: bool) {
         let user = self.people.named(user);
-        let name = Name(&user);
-        let words = match (self.people.block(&user, blocked), blocked) {
-            (true, true) => {
-                format!("{name} is blocked: you don't see what {name} writes. {name} still sees what you write.")
-            }
-            (true, false) => format!("{name} is not blocked any more."),
-            (false, true) => format!("{name} is blocked already."),
-            (false, false) => format!("{name} is not blocked."),
-        };
+        let words = key_words::block(&mut self.people, &user, blocked);
         self.say(words);
     }
 }

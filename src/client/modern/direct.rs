@@ -3,44 +3,41 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
-use super::counters::{Counted, Counters};
 use super::jobs::{Job, Target, WRAPS, WrapJob};
 use super::keys::Found;
 use super::readers::READERS;
 use super::receive::{Unsealed, clocks, unsealed};
 use super::requests::Asked;
 use super::seal::{longest_padded, named};
-use super::shown::{Name, Place, Shown, Trust};
 use super::signed::{Signed, direct_statement};
-use super::speech::{Alarm, Thing, Unreadable};
 use super::task::{Step, Task};
-use super::trust::Verdict;
 use super::{Machine, Output, RequestBody};
+use crate::client::alarm::{Alarm, Thing, Unreadable};
+use crate::client::counters::{Counted, Counters};
 use crate::client::packages;
+use crate::client::people::Verdict;
+use crate::client::shown::{Name, Place, Shown, Trust};
 use crate::crypto::{Bundle, FernetKey, PublicKey, envelope};
 use crate::names::{Text, UserName};
 use crate::protocol::modern::{
     self as wire, DirectBody, DirectEvent, DirectRequest, DirectStamp, ErrorCode, Reader, Wrap, Wraps,
 };
-use crate::transcript::{Commitment, RoomId, Signature};
+use crate::transcript::{Commitment, Signature};
 use zeroize::Zeroizing;
 
 /// How often a message is begun again because its readers have changed.
 const ATTEMPTS: u32 = 3;
 
-/// Counters of direct messages.
+/// Counters of direct messages, which are in no room.
 #[derive(Default)]
 pub(super) struct Directs {
     /// Of others, by who they are.
-    from_others: Counters,
+    from_others: Counters<()>,
     /// Of the own other sessions, by whom they write to.
-    from_own: Counters,
+    from_own: Counters<()>,
     /// The last that was used for each recipient: as many as the person writes to.
     used: BTreeMap<UserName, u64>,
 }
-
-/// Direct messages are in no room.
-const NO_ROOM: RoomId = RoomId([0; 16]);
 
 impl Directs {
     fn take(&mut self, own: bool, event: &DirectEvent) -> Counted {
@@ -48,13 +45,13 @@ impl Directs {
             true => (&mut self.from_own, &event.recipient),
             false => (&mut self.from_others, &event.author.user),
         };
-        counters.take(NO_ROOM, account, event.author.reader.run, event.body.stamp.counter)
+        counters.take((), account, event.author.reader.run, event.body.stamp.counter)
     }
 
     /// The connection was lost: what is missing next is missing for that.
     pub(super) fn was_away(&mut self) {
-        self.from_others.was_away(NO_ROOM);
-        self.from_own.was_away(NO_ROOM);
+        self.from_others.was_away(());
+        self.from_own.was_away(());
     }
 
     fn next_counter(&self, recipient: &UserName) -> u64 {

@@ -1,8 +1,8 @@
 //! What the server says unasked.
 
-use super::shown::Room;
-use super::speech::counted;
 use super::{Machine, Output};
+use crate::client::alarm::counted;
+use crate::client::shown::Room;
 use crate::names::Text;
 use crate::protocol::modern::{Author, Event};
 

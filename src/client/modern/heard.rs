@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::time::Duration;
 
 use super::chains::RunKey;
-use super::shown::Trust;
 use super::signed::{Said, Signed};
+use crate::client::shown::Trust;
 use crate::protocol::modern as wire;
 
 /// Most that waits for keys: things, and bytes.

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use super::Machine;
 use super::receive::clocks;
-use super::shown::{Place, Shown, Trust};
-use super::speech::{Alarm, Thing, Unreadable};
+use crate::client::alarm::{Alarm, Thing, Unreadable};
+use crate::client::shown::{Place, Shown, Trust};
 use crate::crypto::envelope;
 use crate::names::{Text, UserName};
 use crate::transcript::MessageHash;

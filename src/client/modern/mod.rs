@@ -19,7 +19,6 @@ mod acts;
 mod answers;
 mod chains;
 mod commands;
-mod counters;
 mod direct;
 mod epoch;
 mod hear;
@@ -39,11 +38,8 @@ mod seal;
 mod send;
 mod sent;
 mod session;
-mod shown;
 mod signed;
-mod speech;
 mod task;
-mod trust;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
@@ -54,16 +50,17 @@ use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use zeroize::Zeroizing;
 
+use crate::client::counters::Counters;
 use crate::client::key_name::KeyName;
 use crate::client::known_keys::{Change, Pins};
 use crate::client::machine::Now;
+use crate::client::people::People;
 use crate::crypto::{PrivateKey, SigningKey};
 use crate::names::Text;
 use crate::protocol::modern::{Request, RequestBody, encode_request};
 use crate::transcript::{Position, Realm, RoomId, RunId};
 
 use self::chains::Chains;
-use self::counters::Counters;
 use self::direct::Directs;
 use self::epoch::Outgoing;
 use self::heard::Heard;
@@ -74,14 +71,13 @@ use self::room::Stay;
 use self::sent::SentList;
 use self::session::{Account, Link};
 use self::task::{Queued, Task};
-use self::trust::People;
 
 pub use self::acts::ShownAct;
 pub use self::jobs::{Check, Done, Job, Target, WRAPS, WrapJob};
 pub use self::keys::{BadKey, Key};
 pub use self::log::{Broken, WINDOW};
-pub use self::shown::{Mark, Name, Place, Room, Shown, Trust};
-pub use self::speech::{Alarm, Thing, Unreadable};
+pub use crate::client::alarm::{Alarm, Thing, Unreadable};
+pub use crate::client::shown::{Mark, Name, Place, Room, Shown, Trust};
 
 /// Most lines that wait; beyond it [`Machine::wants_lines`] is false.
 const MOST_LINES: usize = 1000;
@@ -193,7 +189,7 @@ pub struct Machine {
     account: Option<Account>,
     people: People,
     keys: Keys,
-    counters: Counters,
+    counters: Counters<RoomId>,
     chains: Chains,
     /// At most [`MOST_ROOMS`].
     rooms: BTreeMap<RoomId, RoomMemory>,

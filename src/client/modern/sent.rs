@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::fmt;
 use std::time::Duration;
 
-use super::speech::until;
+use crate::client::alarm::until;
 use crate::names::Text;
 
 /// How many are listed.

@@ -7,10 +7,10 @@ use rand::RngExt;
 
 use super::answers::is_stored_form;
 use super::requests::Asked;
-use super::shown::Name;
-use super::speech::{Alarm, counted};
 use super::{Machine, Output, RequestBody, Task};
+use crate::client::alarm::{Alarm, counted};
 use crate::client::key_name::KeyName;
+use crate::client::shown::Name;
 use crate::crypto::{Bundle, VerifyingKey};
 use crate::names::{Password, Text, UserName};
 use crate::protocol::modern::{BundleKeys, ByeReason, FromServer, Hello, NewToken, SessionToken, decode_server};

@@ -1,6 +1,6 @@
 //! What is signed, as it came, and whether the signature holds.
 
-use super::speech::Thing;
+use crate::client::alarm::Thing;
 use crate::crypto::VerifyingKey;
 use crate::names::{RoomName, UserName};
 use crate::protocol::modern::{self as wire, ActStamp, Deed, DirectBody, DirectEvent, GrantStamp, Reader, Stamp};

@@ -2,7 +2,7 @@
 
 use super::world::{World, public, room, rsa, user};
 use crate::client::known_keys::{Learned, Pins};
-use crate::client::modern::shown::Trust;
+use crate::client::shown::Trust;
 use crate::crypto::envelope;
 use crate::protocol::Package;
 use crate::protocol::legacy::MAX_OUTBOUND;

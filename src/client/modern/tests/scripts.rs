@@ -97,7 +97,7 @@ fn wrong_use_is_said_and_commands_do_what_they_say() {
         ("/account legacy off pw", "* Your account cannot log in on the old wire any more."),
         ("/room delete", "* To delete the room that you are in: /room delete and its name."),
         ("/room delete den", "* To delete the room that you are in: /room delete and its name."),
-        ("/accept bob", "* bob has shown no other key."),
+        ("/accept bob", "* bob has shown no other key. Nothing is changed."),
         ("/verify carol", "* No signing key of carol is known yet. It comes with the first message."),
         ("/topic", "* There is no topic."),
         ("/block bob", "* bob is blocked: you don't see what bob writes. bob still sees what you write."),

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use crate::client::key_name::KeyName;
 use crate::client::known_keys::{Device, Learned, Pins, RoomPin, Trust as Pinned};
-use crate::client::modern::shown::Trust;
+use crate::client::shown::Trust;
 use crate::crypto::{Bundle, Fingerprint, PublicKey, SafetyNumber, VerifyingKey};
 use crate::names::{RoomName, UserName};
 use crate::transcript::{Ed25519Key, Realm, RoomId};
@@ -50,8 +50,12 @@ pub(super) enum Refused {
     NothingShown,
     /// It has shown another than this.
     Another(KeyName),
+    /// It has shown this one, which has to be named.
+    Unnamed(KeyName),
     /// No signing key is pinned for the name.
     Unknown,
+    /// Nobody is logged in.
+    NotLoggedIn,
     /// The number has not been shown.
     NotCompared,
     /// The pinned key is another than when the number was shown.
@@ -119,11 +123,7 @@ impl People {
             return if key == self.own_key { Verdict::Good(Trust::Own) } else { changed(self.own_key.into()) };
         }
         if let Some(signer) = self.pins.signers.get(account) {
-            return match signer.trust {
-                _ if signer.key != key => changed(signer.key.into()),
-                Pinned::Seen => Verdict::Good(Trust::Pinned),
-                Pinned::Verified => Verdict::Good(Trust::Verified),
-            };
+            return if signer.key == key { Verdict::Good(signer.trust.into()) } else { changed(signer.key.into()) };
         }
         match self.pins.rsa.get(account) {
             Some(rsa) if *rsa != bundle.rsa().fingerprint() => changed((*rsa).into()),
@@ -212,12 +212,13 @@ impl People {
         self.offered.get(account).copied()
     }
 
-    /// Takes the key that a name has shown: it counts as seen.
+    /// Takes the key that a name has shown, if it is the one that the person names: it counts as seen.
     ///
     /// # Errors
-    /// [`Refused::NothingShown`] or [`Refused::Another`].
-    pub(super) fn accept(&mut self, account: &UserName, key: KeyName) -> Result<(), Refused> {
+    /// [`Refused::NothingShown`], [`Refused::Unnamed`] or [`Refused::Another`].
+    pub(super) fn accept(&mut self, account: &UserName, key: Option<KeyName>) -> Result<KeyName, Refused> {
         let offered = self.offered(account).ok_or(Refused::NothingShown)?;
+        let key = key.ok_or(Refused::Unnamed(offered))?;
         // A signing key may be named by its fingerprint, too.
         let is_named = match offered {
             KeyName::Ed25519(offered) => VerifyingKey::parse(&offered).is_ok_and(|offered| key.names(&offered)),
@@ -232,15 +233,15 @@ impl People {
             KeyName::Ed25519(key) => Learned::SignerAccepted(account.clone(), key),
             KeyName::Sha256(key) => Learned::Rsa { user: account.clone(), key, replaces: true },
         });
-        Ok(())
+        Ok(offered)
     }
 
     /// The safety number of the person and somebody whose signing key is pinned.
     ///
     /// # Errors
-    /// [`Refused::Unknown`].
+    /// [`Refused::NotLoggedIn`] or [`Refused::Unknown`].
     pub(super) fn compare(&mut self, account: &UserName) -> Result<SafetyNumber, Refused> {
-        let own = self.own.as_ref().ok_or(Refused::Unknown)?;
+        let own = self.own.as_ref().ok_or(Refused::NotLoggedIn)?;
         let signer = self.pins.signers.get(account).ok_or(Refused::Unknown)?;
         if self.compared.len() < MOST_NAMES || self.compared.contains_key(account) {
             self.compared.insert(account.clone(), signer.key);
@@ -298,6 +299,15 @@ impl People {
         let Some(pin) = self.pins.rooms.get(room).copied().filter(|pin| pin.modern_only != modern_only) else { return };
         let pin = RoomPin { modern_only, ..pin };
         self.learn(Learned::Room { room: room.clone(), pin, replaces: !modern_only });
+    }
+}
+
+impl From<Pinned> for Trust {
+    fn from(trust: Pinned) -> Self {
+        match trust {
+            Pinned::Seen => Self::Pinned,
+            Pinned::Verified => Self::Verified,
+        }
     }
 }
 
@@ -398,11 +408,12 @@ mod tests {
         let changed = Verdict::Changed { pinned: key(1).into(), shown: key(2).into() };
         assert_eq!(people.meet(&bundle("bob", 2, 0)), changed);
         assert_eq!(people.take_learned(), []);
-        assert_eq!(people.accept(&name("bob"), key(3).into()), Err(Refused::Another(key(2).into())));
-        assert_eq!(people.accept(&name("eve"), key(2).into()), Err(Refused::NothingShown));
+        assert_eq!(people.accept(&name("bob"), Some(key(3).into())), Err(Refused::Another(key(2).into())));
+        assert_eq!(people.accept(&name("eve"), Some(key(2).into())), Err(Refused::NothingShown));
+        assert_eq!(people.accept(&name("bob"), None), Err(Refused::Unnamed(key(2).into())));
         let other = signing(3).verifying_key().fingerprint();
-        assert_eq!(people.accept(&name("bob"), other.into()), Err(Refused::Another(key(2).into())));
-        assert_eq!(people.accept(&name("bob"), key(2).into()), Ok(()));
+        assert_eq!(people.accept(&name("bob"), Some(other.into())), Err(Refused::Another(key(2).into())));
+        assert_eq!(people.accept(&name("bob"), Some(key(2).into())), Ok(key(2).into()));
         assert_eq!(people.take_learned(), [Learned::SignerAccepted(name("bob"), key(2))]);
         assert_eq!(people.meet(&bundle("bob", 2, 0)), Verdict::Good(Trust::Pinned));
         assert!(matches!(people.meet(&bundle("bob", 1, 0)), Verdict::Changed { .. }));
@@ -426,13 +437,13 @@ mod tests {
         let number = people.compare(&name("bob")).unwrap();
         assert_eq!(number, SafetyNumber::of(&REALM, (&name("bob"), &key(1)), (&name("me"), &key(100))));
         people.meet(&bundle("bob", 2, 0));
-        people.accept(&name("bob"), key(2).into()).unwrap();
+        people.accept(&name("bob"), Some(key(2).into())).unwrap();
         assert_eq!(people.verify(&name("bob")), Err(Refused::KeyChanged));
         people.compare(&name("bob")).unwrap();
         assert_eq!(people.verify(&name("bob")), Ok(()));
         assert_eq!(people.meet(&bundle("bob", 2, 0)), Verdict::Good(Trust::Verified));
         assert!(matches!(people.meet(&bundle("bob", 3, 0)), Verdict::Changed { .. }));
-        people.accept(&name("bob"), signing(3).verifying_key().fingerprint().into()).unwrap();
+        people.accept(&name("bob"), Some(signing(3).verifying_key().fingerprint().into())).unwrap();
         assert_eq!(people.meet(&bundle("bob", 3, 0)), Verdict::Good(Trust::Pinned), "accepted is never verified");
     }
 
@@ -461,7 +472,7 @@ mod tests {
         let mut people = people(&[]);
         assert_eq!(people.meet_legacy(&name("eve"), RSA[0].public()), Verdict::Good(Trust::Unsigned));
         assert!(matches!(people.meet_legacy(&name("eve"), RSA[1].public()), Verdict::Changed { .. }));
-        people.accept(&name("eve"), RSA[1].public().fingerprint().into()).unwrap();
+        people.accept(&name("eve"), Some(RSA[1].public().fingerprint().into())).unwrap();
         assert_eq!(people.meet_legacy(&name("eve"), RSA[1].public()), Verdict::Good(Trust::Unsigned));
     }
 

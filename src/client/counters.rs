@@ -1,10 +1,11 @@
-//! The highest counter that was taken of each run in each room. Kept as long as the program runs, so that nothing that was
-//! taken once is taken again, whatever the server starts over.
+//! The highest counter that was taken of each run in each room (`R` is what names a room). Kept as long as the program runs, so
+//! that nothing that was taken once is taken again, whatever the server starts over.
 
 use std::collections::HashMap;
+use std::hash::Hash;
 
 use crate::names::UserName;
-use crate::transcript::{RoomId, RunId};
+use crate::transcript::RunId;
 
 /// Most runs that are counted. None is ever dropped for another: what it had said could be repeated then.
 pub(super) const MOST_RUNS: usize = 65_536;
@@ -35,20 +36,26 @@ struct Seen {
 }
 
 /// The counters of everyone.
-#[derive(Debug, Default)]
-pub(super) struct Counters {
-    seen: HashMap<(RoomId, UserName, RunId), Seen>,
-    absences: HashMap<RoomId, u64>,
+#[derive(Debug)]
+pub(super) struct Counters<R> {
+    seen: HashMap<(R, UserName, RunId), Seen>,
+    absences: HashMap<R, u64>,
 }
 
-impl Counters {
+impl<R> Default for Counters<R> {
+    fn default() -> Self {
+        Self { seen: HashMap::new(), absences: HashMap::new() }
+    }
+}
+
+impl<R: Clone + Eq + Hash> Counters<R> {
     /// This client was not in the room for a while: what is missing next of each run is missing for that.
-    pub(super) fn was_away(&mut self, room: RoomId) {
+    pub(super) fn was_away(&mut self, room: R) {
         *self.absences.entry(room).or_default() += 1;
     }
 
     /// Takes a counter whose signature holds.
-    pub(super) fn take(&mut self, room: RoomId, account: &UserName, run: RunId, counter: u64) -> Counted {
+    pub(super) fn take(&mut self, room: R, account: &UserName, run: RunId, counter: u64) -> Counted {
         let absences = self.absences.get(&room).copied().unwrap_or_default();
         let key = (room, account.clone(), run);
         let full = self.seen.len() >= MOST_RUNS;
@@ -72,11 +79,12 @@ impl Counters {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::transcript::RoomId;
 
     const ROOM: RoomId = RoomId([1; 16]);
     const RUN: RunId = RunId([2; 16]);
 
-    fn take(counters: &mut Counters, counter: u64) -> Counted {
+    fn take(counters: &mut Counters<RoomId>, counter: u64) -> Counted {
         counters.take(ROOM, &UserName::new("bob"), RUN, counter)
     }
 

@@ -5,9 +5,10 @@
 use std::fmt;
 
 use crate::client::key_name::KeyName;
-use crate::client::modern::keys::BadKey;
-use crate::client::modern::log::Broken;
-use crate::client::modern::shown::{Name, Room};
+use crate::client::modern::BadKey;
+use crate::client::modern::Broken;
+use crate::client::shown::{Name, Room};
+use crate::crypto::{BadBundle, Fingerprint};
 use crate::names::{RoomName, Text, UserName};
 
 /// What a signature was on.
@@ -72,6 +73,12 @@ pub enum Alarm {
     BadSignature(Thing, UserName),
     /// The keys of an author cannot be had.
     NoKeys(Thing, UserName, BadKey),
+    /// Nobody has shown the keys that signed something.
+    KeysMissing(Thing, UserName),
+    /// Keys that somebody has shown do not belong together.
+    BadKeys(UserName, BadBundle),
+    /// A key came in the name of somebody who signs, and has not signed for it.
+    UnsignedKey(UserName, Fingerprint),
     /// The keys are another account's.
     OtherAccount(Thing, UserName),
     /// Another key is pinned for the author.
@@ -153,6 +160,9 @@ impl fmt::Display for Alarm {
             }
             Self::BadSignature(..)
             | Self::NoKeys(..)
+            | Self::KeysMissing(..)
+            | Self::BadKeys(..)
+            | Self::UnsignedKey(..)
             | Self::OtherAccount(..)
             | Self::KeyChanged { .. }
             | Self::TooManyNames(..)
@@ -213,6 +223,25 @@ impl Alarm {
                 f,
                 "WARNING: a {thing} came in the name of {}, and its keys cannot be had: {why}. Either the server or whoever \
                  sent it did that. It is not shown.",
+                Name(user)
+            ),
+            Self::KeysMissing(thing, user) => write!(
+                f,
+                "WARNING: a {thing} came in the name of {}, signed with keys that nobody has shown. It is not shown: it may be \
+                 anybody's.",
+                Name(user)
+            ),
+            Self::BadKeys(user, why) => write!(
+                f,
+                "WARNING: keys came in the name of {} that do not hold: {why}. Either the server or whoever sent them did \
+                 that. They are not used.",
+                Name(user)
+            ),
+            Self::UnsignedKey(user, key) => write!(
+                f,
+                "WARNING: a key came in the name of {} that {} has not signed: {key}. Either the server or whoever sent it \
+                 did that. It can read nothing of yours.",
+                Name(user),
                 Name(user)
             ),
             Self::OtherAccount(thing, user) => write!(
@@ -419,6 +448,8 @@ mod tests {
             Alarm::LogChanged,
             Alarm::KeyChanged { with: None, user: eve(), pinned: key, shown: key },
             Alarm::KeyChanged { with: Some(Thing::Direct), user: eve(), pinned: key, shown: key },
+            Alarm::BadKeys(eve(), BadBundle::Signature),
+            Alarm::UnsignedKey(eve(), Fingerprint::of(b"key")),
             Alarm::OwnEcho(Thing::Act),
             Alarm::Missing { user: eve(), count: 1, away: true },
             Alarm::Missing { user: eve(), count: 2, away: false },
@@ -443,6 +474,7 @@ mod tests {
                 Alarm::BadSignature(thing, eve()),
                 Alarm::NoKeys(thing, eve(), BadKey::NotGiven),
                 Alarm::OtherAccount(thing, eve()),
+                Alarm::KeysMissing(thing, eve()),
                 Alarm::TooManyNames(thing, eve()),
                 Alarm::TooManyRuns(thing, eve()),
                 Alarm::Unlisted(thing, eve()),
