@@ -8,6 +8,7 @@ use base64::engine::general_purpose::{STANDARD, URL_SAFE};
 use zeroize::Zeroizing;
 
 use crate::crypto::{FernetKey, KeyError, PrivateKey, PublicKey};
+use crate::transcript::Commitment;
 
 /// A sealed text whose key has not been given to anyone yet.
 pub struct Sealed {
@@ -24,6 +25,11 @@ pub fn seal(text: &str, now: u64) -> Sealed {
 }
 
 impl Sealed {
+    /// What binds the text to its key.
+    pub fn commitment(&self) -> Commitment {
+        self.key.commitment()
+    }
+
     /// The entry for one reader.
     ///
     /// # Errors

@@ -19,6 +19,11 @@ impl Fingerprint {
     pub fn of(spki: &[u8]) -> Self {
         Self(Sha256::digest(spki).into())
     }
+
+    /// The 32 bytes.
+    pub const fn as_bytes(&self) -> &[u8; 32] {
+        &self.0
+    }
 }
 
 impl fmt::Display for Fingerprint {

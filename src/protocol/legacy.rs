@@ -6,6 +6,7 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use crate::names::{Password, RoomName, Text, UserName};
+use crate::protocol::modern::{Attached, OwnedBundle, Signed};
 use crate::protocol::{ClientMessage, Command, KeyAnnouncement, Notice, Package, Reply, ServerMessage};
 
 /// Most bytes in a message to a legacy peer: it takes what one `recv(4096)` returns for one whole message.
@@ -201,6 +202,10 @@ fn reply_text(reply: &Reply) -> String {
 pub enum FromServer {
     /// A message that the client acts on.
     Known(ServerMessage),
+    /// A chat package that its author, it says, has signed.
+    Signed(Package, Signed),
+    /// Somebody's keys, it says.
+    Bundle(OwnedBundle),
     /// Any other text: it is for the person, who gets it sanitized.
     Text(Text),
 }
@@ -209,7 +214,11 @@ pub enum FromServer {
 pub fn decode_server(message: &[u8]) -> FromServer {
     let text = decode_utf8(message);
     if let Ok(package) = Package::from_json(&text) {
-        return FromServer::Known(ServerMessage::Chat(Arc::new(package)));
+        return match Attached::read(&text, &package) {
+            Attached::Nothing => FromServer::Known(ServerMessage::Chat(Arc::new(package))),
+            Attached::Signed(signed) => FromServer::Signed(package, signed),
+            Attached::Bundle(bundle) => FromServer::Bundle(bundle),
+        };
     }
     if let Some(key) = text.strip_prefix(KEY) {
         return FromServer::Known(ServerMessage::Key(decode_key(key)));

@@ -12,6 +12,8 @@ impl Machine {
     pub(super) fn hear(&mut self, now: Now, message: FromServer, out: &mut Vec<Output>) {
         let message = match message {
             FromServer::Known(message) => message,
+            FromServer::Signed(package, _) => ServerMessage::Chat(package.into()),
+            FromServer::Bundle(_) => return,
             FromServer::Text(text) => {
                 let settled = self.requests.settle_other(self.is_god());
                 self.presume(settled);

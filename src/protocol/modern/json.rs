@@ -155,6 +155,11 @@ impl<'a> Object<'a> {
         Self { out, empty: true }
     }
 
+    /// Goes on with an object that has fields and has not ended.
+    pub(super) fn resume(out: &'a mut Vec<u8>) -> Self {
+        Self { out, empty: false }
+    }
+
     /// Writes a field whose name is one of the wire's words.
     pub(super) fn field<T: Json>(&mut self, name: &'static str, value: &T) {
         self.name(|out| write_word(out, name));

@@ -5,6 +5,7 @@
 //! to say. A word of the wire stands in one place: as the name of a field, or behind its variant.
 
 mod answer;
+mod attached;
 mod error_code;
 mod event;
 mod hello;
@@ -19,6 +20,7 @@ mod value;
 mod wire;
 
 pub use self::answer::{Accepted, Answer, Bundle, Entry, JoinOk, NewToken, OkBody, PartBody, RoomItem};
+pub use self::attached::{Attached, OwnedBundle, Signed};
 pub use self::error_code::{ErrorCode, ErrorWord};
 pub use self::event::{
     ActEvent, ActProof, ByeReason, Changes, DirectEvent, Event, EventType, GrantEvent, MembersEvent, MessageEvent,
