@@ -125,6 +125,13 @@ impl Outgoing {
         heard && current.holders.remove(&reader)
     }
 
+    /// A reader was away: what was given to it meanwhile may be lost, so it is given again.
+    pub(super) fn came_back(&mut self, reader: &Reader) {
+        if let Some(epoch) = &mut self.epoch {
+            epoch.holders.remove(reader);
+        }
+    }
+
     /// An account was put out of the room.
     pub(super) fn expel(&mut self, account: &UserName) {
         if let Some(epoch) = &mut self.epoch {
@@ -206,6 +213,17 @@ mod tests {
         assert!(!outgoing.ask(reader(1), 1));
         assert!(outgoing.holds(&reader(1)));
         assert_eq!(renew(&mut outgoing, &[2], NOW), 2, "it may have had the key all the time");
+    }
+
+    #[test]
+    fn who_comes_back_is_given_the_key_again_and_ends_the_epoch_by_going() {
+        let mut outgoing = Outgoing::default();
+        renew(&mut outgoing, &[1, 2], NOW);
+        outgoing.came_back(&reader(1));
+        assert!(!outgoing.holds(&reader(1)) && outgoing.holds(&reader(2)));
+        assert_eq!(renew(&mut outgoing, &[1, 2], NOW), 1);
+        outgoing.came_back(&reader(1));
+        assert_eq!(renew(&mut outgoing, &[2], NOW), 2);
     }
 
     #[test]

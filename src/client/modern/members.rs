@@ -10,7 +10,7 @@ use super::task::{Step, Task};
 use crate::client::alarm::Alarm;
 use crate::client::shown::Name;
 use crate::names::UserName;
-use crate::protocol::modern::{self as wire, Changes, MembersEvent};
+use crate::protocol::modern::{self as wire, Changes, MembersEvent, Reader};
 use crate::transcript::{Event, RoomId, RosterEntry, changes_hash};
 
 /// How long after a removal somebody may not know of it.
@@ -141,7 +141,11 @@ impl Machine {
             let legacy = if entry.key.bundle().is_none() { ", on the old wire, unsigned" } else { "" };
             words.push(format!("{} came{legacy}", Name(&entry.account)));
         }
+        let outgoing = &mut self.rooms.entry(stay.id).or_default().outgoing;
         for entry in back {
+            if let Some(bundle) = entry.key.bundle() {
+                outgoing.came_back(&Reader { bundle, run: entry.run });
+            }
             words.push(format!("{} is back", Name(&entry.account)));
         }
         for entry in went {

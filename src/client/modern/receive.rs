@@ -92,8 +92,12 @@ impl Machine {
                 let gone = stay.gone_after(at, self.now.elapsed);
                 return Some(InRoom { room: stay.room.clone(), id: stay.id, gone });
             }
+            // Who was here before holds keys of before. It opens nothing but what bears a place that is known.
+            Judged::Before if stay.is_return && thing == Thing::Grant => {
+                return Some(InRoom { room: stay.room.clone(), id: stay.id, gone: None });
+            }
             Judged::Before if self.now.elapsed > stay.since + CAUGHT_UP => self.alarm(Alarm::HeldBack(thing, user)),
-            Judged::Before if stay.is_return && thing != Thing::Grant => {
+            Judged::Before if stay.is_return => {
                 self.say(format!("A {thing} of {} was sent before you were back, and is not shown.", Name(&user)));
             }
             Judged::Before => {} // a newcomer could not have read it, and was not meant to

@@ -111,6 +111,7 @@ impl Machine {
             self.leave_room();
             return self.say("You have entered too many rooms to keep count in another: start this program again.");
         }
+        let was_visited = self.rooms.contains_key(&ok.room_id);
         let opened = self.meet_room(&ok) == RoomSeen::Opened;
         let stopped = self.compare_log(ok.room_id, before, log.head());
         if self.stay.as_ref().is_some_and(|stay| stay.id != ok.room_id) {
@@ -146,7 +147,7 @@ impl Machine {
             told_alone: false,
             leaving: BTreeSet::new(),
             since: self.now.elapsed,
-            is_return,
+            is_return: was_visited,
             away: false,
             room: ok.room,
         });
@@ -169,13 +170,13 @@ impl Machine {
 
     /// Compares what the server says of the time before with what this client saw itself, and says what was missed.
     fn compare_log(&mut self, id: RoomId, before: Position, head: Position) -> Option<Stopped> {
-        let memory = self.rooms.entry(id).or_default();
-        let last = memory.last.replace(head)?;
-        // What others signed before they saw the return is not shown here, so it is missing even when no event was.
-        self.counters.was_away(id);
-        let missed = before.n.checked_sub(last.n);
-        match missed {
-            Some(0) if before == last => return None,
+        if self.rooms.contains_key(&id) {
+            // Even where nothing was missed: what others signed before they saw the return is passed over.
+            self.counters.was_away(id);
+        }
+        let last = self.rooms.entry(id).or_default().last.replace(head)?;
+        match before.n.checked_sub(last.n) {
+            Some(0) if before == last => {}
             Some(0) => {
                 self.alarm(Alarm::LogChanged);
                 return Some(Stopped::Split);

@@ -212,3 +212,37 @@ fn a_server_that_is_another_gets_nothing() {
     assert_eq!(world.clients[alice].sent_bytes, 0);
     let _ = room("r");
 }
+
+/// What is on its way while somebody returns was signed before its author saw the return.
+#[test]
+fn what_crosses_a_return_is_passed_over_in_words_and_makes_no_alarm() {
+    let mut world = World::with(&["alice", "bob"]);
+    world.types(0, "one");
+    world.looked();
+    world.hold_wire = true;
+    world.types(0, "two");
+    // Alice's line is under way when bob joins again.
+    world.server.rooms.get_mut(&room("r")).unwrap().allow_stale();
+    world.types(1, "/join r pw");
+    world.swap_held();
+    world.hold_wire = false;
+    world.settle();
+    let shown = world.look(1);
+    assert_eq!(shown[..2], ["* You are in r. 2 sessions are here.".to_owned(), shown[1].clone()]);
+    assert!(shown[1].contains("A message of alice was sent before you were back"), "{shown:?}");
+    world.types(0, "three");
+    assert_eq!(world.look(1), ["* 1 message or act of alice was missed while you were away.", "alice (pinned): three"]);
+}
+
+/// A key that was given to somebody who was away is lost; it is given again, before anything needs it.
+#[test]
+fn who_is_back_is_given_again_what_was_given_while_it_was_away() {
+    let mut world = World::with(&["alice", "bob"]);
+    world.cut(1);
+    world.types(0, "one");
+    world.back(1);
+    world.looked();
+    world.types(0, "two");
+    assert_eq!(world.look(1), ["alice (pinned): two"], "the first that is heard of alice");
+    assert_eq!(world.server.requests.get("need_key"), None);
+}

@@ -229,6 +229,11 @@ impl World {
         client.shown.push(line);
     }
 
+    /// The last line that is held arrives first.
+    pub(super) fn swap_held(&mut self) {
+        self.held.rotate_right(1);
+    }
+
     /// Lets the first line arrive that a client sent, and what follows from it be done.
     pub(super) fn step(&mut self) {
         if self.held.is_empty() {
