@@ -28,7 +28,7 @@ impl fmt::Display for Thing {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Message => "message",
-            Self::Act => "act",
+            Self::Act => "command",
             Self::Grant => "key",
             Self::Direct => "direct message",
         })

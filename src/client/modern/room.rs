@@ -181,7 +181,11 @@ impl Machine {
                 self.alarm(Alarm::LogChanged);
                 return Some(Stopped::Split);
             }
-            Some(missed) => self.say(format!("{missed} events of the room were missed since you were here last.")),
+            Some(missed) => {
+                let missed = usize::try_from(missed).unwrap_or(usize::MAX);
+                let events = counted(missed, "event of the room was", "events of the room were");
+                self.say(format!("{events} missed since you were here last."));
+            }
             None => self.say("The room's log has begun anew: the server was started again since you were here last."),
         }
         None

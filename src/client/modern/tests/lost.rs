@@ -20,7 +20,7 @@ fn after_a_lost_connection_the_client_is_back_in_its_room_without_a_password() {
     world.back(1);
     assert_eq!(
         world.look(1),
-        ["* 1 events of the room were missed since you were here last.", "* You are in r. 2 sessions are here."]
+        ["* 1 event of the room was missed since you were here last.", "* You are in r. 2 sessions are here."]
     );
     assert_eq!(world.look(0), ["-- bob is back"]);
     assert_eq!(world.server.requests["login"], 2);

@@ -341,7 +341,7 @@ fn who_did_what_is_proved_or_not_said_to_be_theirs() {
     let control = kicked(|_| ());
     assert_eq!(control[0], "! alice (pinned) kicked carol: too loud");
     let shown = kicked(|event| event.deed.target = SignedText::new("bob"));
-    assert!(shown[0].contains("a act came in the name of alice, and its signature does not hold"), "{shown:?}");
+    assert!(shown[0].contains("a command came in the name of alice, and its signature does not hold"), "{shown:?}");
     let shown = kicked(|event| event.deed.verb = Verb::Ban);
     assert!(shown[0].contains("its signature does not hold"), "{shown:?}");
     let shown = kicked(|event| event.user = user("bob"));

@@ -54,7 +54,7 @@ fn another_room_is_entered_after_leaving_the_one_before() {
     assert_eq!(world.types(0, "alone"), Vec::<String>::new());
     assert_eq!(
         world.types(0, "/join r pw"),
-        ["* 1 events of the room were missed since you were here last.", "* You are in r. 2 sessions are here."]
+        ["* 1 event of the room was missed since you were here last.", "* You are in r. 2 sessions are here."]
     );
     world.looked();
     world.types(0, "back");
