@@ -27,6 +27,33 @@ fn our_client(port: u16, dir: &Path, name: &str) -> Program {
     Program::start(&mut command)
 }
 
+/// A client of ours enters a room of our server, on the modern wire.
+fn enter_modern(client: &Program, name: &str) {
+    client.types(&format!("/register {name} secret"));
+    client.types(&format!("/login {name} secret"));
+    client.complains(&format!("You are logged in as {name}."));
+    client.types("/join lobby pw");
+    client.complains("You are in lobby.");
+}
+
+/// What a client shows of somebody who came, and before what somebody says.
+fn came(client: &str, name: &str) -> String {
+    match (client.starts_with('P'), name.starts_with('P')) {
+        (true, _) => format!("{name} joined the chat!"),
+        (false, true) => format!("{name} came, on the old wire, unsigned"),
+        (false, false) => format!("{name} came"),
+    }
+}
+
+fn said(client: &str, name: &str) -> String {
+    match (client.starts_with('P'), name.starts_with('P')) {
+        (true, _) => format!("{name}: hello from {name}"),
+        (false, true) => format!("{name} (unsigned, legacy): hello from {name}"),
+        (false, false) => format!("{name} (pinned): hello from {name}"),
+    }
+}
+
+/// A Python client, or one of ours on a Python server, enters a room.
 fn enter(client: &Program, name: &str) {
     client.types(&format!("/register {name} secret"));
     client.shows("Registration successful");
@@ -100,21 +127,25 @@ fn two_python_clients_and_two_of_ours_read_each_other_in_whatever_order_they_cam
         make_room(&python, port, dir.path());
         let mut clients: Vec<(&str, Program)> = Vec::new();
         for name in order {
-            let client = match name.starts_with('P') {
-                true => python_client(&python, port, dir.path(), name),
-                false => our_client(port, dir.path(), name),
+            let client = if name.starts_with('P') {
+                let client = python_client(&python, port, dir.path(), name);
+                enter(&client, name);
+                client
+            } else {
+                let client = our_client(port, dir.path(), name);
+                enter_modern(&client, name);
+                client
             };
-            enter(&client, name);
-            // Everyone who is there has seen the newcomer, and has its key, which came before the notice.
-            for (_, other) in &clients {
-                other.shows(&format!("{name} joined the chat!"));
+            // Everyone who is there has seen the newcomer, and a Python client has its key, which came before the notice.
+            for (other, client) in &clients {
+                client.shows(&came(other, name));
             }
             clients.push((name, client));
         }
         for (sender, client) in &clients {
             client.types(&format!("hello from {sender}"));
-            for (_, other) in clients.iter().filter(|(name, _)| name != sender) {
-                other.shows(&format!("{sender}: hello from {sender}"));
+            for (reader, client) in clients.iter().filter(|(name, _)| name != sender) {
+                client.shows(&said(reader, sender));
             }
         }
     }

@@ -5,8 +5,7 @@
 //! terminal, where a person's speed bounds it (see [`input::LineEditor::read`]), and holds 64 where stdin is a file or a pipe,
 //! which then waits.
 //!
-//! [`machine`], [`modern`], [`keyring`], [`packages`], [`key_name`], [`known_keys`], [`requests`], [`trust`], [`typed`] and
-//! [`wire`] are pure.
+//! [`machine`] and [`modern`], with all that they use, are pure: `tests/architecture.rs` names their files.
 
 pub mod alarm;
 pub mod connect;

@@ -17,6 +17,7 @@ pub mod follower;
 pub mod member;
 pub mod modern;
 pub mod programs;
+pub mod proxy;
 #[cfg(unix)]
 pub mod terminal;
 pub mod world;
@@ -28,7 +29,7 @@ use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use rustls::pki_types::ServerName;
 use rustls::{ClientConfig, ClientConnection, RootCertStore};
@@ -279,7 +280,8 @@ impl Friend {
 
     /// Says `plaintext`, as it stands, to one reader.
     pub fn says_to(&self, room: &str, reader: &str, key: &PublicKey, plaintext: &str) {
-        let sealed = envelope::seal(plaintext, 1_700_000_000);
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap(); // another clock would be told of
+        let sealed = envelope::seal(plaintext, now.as_secs());
         let keys = [(reader.to_owned(), sealed.wrap_for(key).unwrap())].into_iter().collect();
         self.peer.says(Package::new(sealed.token, keys, RoomName::new(room)).to_json());
     }
