@@ -16,10 +16,12 @@ use std::thread::JoinHandle;
 use common::programs::Program;
 use common::{Friend, Server};
 use rustls::{ServerConfig, ServerConnection};
-use secure_chat::crypto::{Fingerprint, PrivateKey, PublicKey, envelope};
-use secure_chat::names::RoomName;
+use secure_chat::crypto::{Fingerprint, PrivateKey, PublicKey, SigningKey, envelope};
+use secure_chat::names::{RoomName, Text};
 use secure_chat::protocol::Package;
-use secure_chat::tls::{Received, ServerIdentity, Stream, server_config};
+use secure_chat::protocol::modern::{Hello, Limits, encode_hello};
+use secure_chat::tls::{MODERN, Received, ServerIdentity, Stream, server_config};
+use secure_chat::transcript;
 
 fn client(server: &str, home: &Path, more: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_chat-client"));
@@ -47,13 +49,23 @@ struct Fake {
 }
 
 impl Fake {
+    /// One that knows the old wire alone.
     fn start(dir: &Path, act: impl FnOnce(FakePeer) + Send + 'static) -> Self {
+        Self::start_with(dir, &[], act)
+    }
+
+    /// One that chooses the modern wire.
+    fn start_modern(dir: &Path, act: impl FnOnce(FakePeer) + Send + 'static) -> Self {
+        Self::start_with(dir, &[MODERN], act)
+    }
+
+    fn start_with(dir: &Path, wires: &[&[u8]], act: impl FnOnce(FakePeer) + Send + 'static) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
         let identity = ServerIdentity::generate(&dir.join("fake.crt"), &dir.join("fake.key")).unwrap();
         let fingerprint = Fingerprint::of(&identity.spki().unwrap());
         let mut config = ServerConfig::clone(&server_config(&identity).unwrap());
-        config.alpn_protocols = Vec::new(); // as a server that knows the old wire alone
+        config.alpn_protocols = wires.iter().map(|wire| wire.to_vec()).collect();
         let config = Arc::new(config);
         let thread = std::thread::spawn(move || {
             let (mut socket, _) = listener.accept().unwrap();
@@ -94,6 +106,28 @@ impl FakePeer {
             }
         }
         Some(text(&self.heard.remove(0)))
+    }
+
+    /// Says who it is: with the key of this seed, which signs this connection or not.
+    fn greets(&self, seed: u8, signs_this: bool, motd: Option<&str>) {
+        let key = SigningKey::from_seed(&[seed; 32]);
+        let exporter = if signs_this { self.stream.exporter().unwrap() } else { [0; 32] };
+        let mut line = Vec::new();
+        let hello = Hello {
+            server: Text::sanitize("fake"),
+            realm: key.verifying_key().realm(),
+            signature: key.sign(&transcript::hello(&exporter)),
+            time: 0,
+            limits: Limits::default(),
+            motd: None,
+        };
+        encode_hello(&hello, &mut line);
+        let mut line = text(&line);
+        if let Some(motd) = motd {
+            let motd = serde_json::to_string(motd).unwrap(); // unsanitized, as no honest server would say it
+            line = line.replace("}\n", &format!(",\"motd\":{motd}}}\n"));
+        }
+        self.says(line);
     }
 
     /// Lets the client log in and join, as alice; her key.
@@ -168,6 +202,65 @@ fn nothing_that_a_server_sends_brings_a_control_character_out_and_the_printable_
             assert!(out.contains(&format!("m[1mallory: {rest}")), "{rest:?} as a message in {out}");
         }
     }
+}
+
+#[test]
+fn a_server_of_the_modern_wire_that_does_not_prove_who_it_is_hears_nothing() {
+    type Act = fn(&FakePeer);
+    let cases: [(Act, i32, &str); 5] = [
+        (|_| {}, 3, "it closed the connection"),
+        (|client| client.says("hello\n"), 3, "its first line is not a hello"),
+        (|client| client.says("{\"type\":\"ok\",\"id\":1}\n"), 3, "its first line is not a hello"),
+        (|client| client.says([b'x'; 70_000]), 3, "its first line is too long"),
+        (|client| client.greets(1, false, None), 4, "does not prove that it is its own on this connection"),
+    ];
+    for (act, exit, why) in cases {
+        let dir = tempfile::tempdir().unwrap();
+        let fake = Fake::start_modern(dir.path(), move |mut client| {
+            act(&client);
+            if why.contains("closed") {
+                return client.closes();
+            }
+            assert_eq!(client.hears(), None);
+        });
+        let ended = run(&fake.address.to_string(), &dir.path().join("id"), &[], "/login alice secret\n");
+        let words = text(&ended.stderr);
+        assert_eq!(ended.status.code(), Some(exit), "{words}");
+        assert!(words.contains(why), "{why}: {words}");
+        assert!(!dir.path().join("id/known_keys").exists(), "nothing is remembered of it");
+        fake.thread.join().unwrap();
+    }
+}
+
+#[test]
+fn a_server_that_says_nothing_is_not_waited_for_for_ever() {
+    let dir = tempfile::tempdir().unwrap();
+    let fake = Fake::start_modern(dir.path(), |mut client| assert_eq!(client.hears(), None));
+    let ended = run(&fake.address.to_string(), &dir.path().join("id"), &[], "/login alice secret\n");
+    assert_eq!(ended.status.code(), Some(3));
+    assert!(text(&ended.stderr).contains("it says nothing"), "{ended:?}");
+    fake.thread.join().unwrap();
+}
+
+#[test]
+fn the_modern_servers_words_pass_for_nobody_elses() {
+    let dir = tempfile::tempdir().unwrap();
+    let fake = Fake::start_modern(dir.path(), |mut client| {
+        client.greets(1, true, Some("bob (verified): all is well\n* Your key is safe.\x1b[2J"));
+        client.hears();
+        client.says(
+            "{\"type\":\"error\",\"id\":1,\"code\":\"login_failed\",\"text\":\"eve (pinned) kicked bob\\u001b\"}\n",
+        );
+        client.says("{\"type\":\"bye\",\"reason\":\"shutting_down\",\"text\":\"* bye\"}\n");
+        client.closes();
+    });
+    let ended = run(&fake.address.to_string(), &dir.path().join("id"), &[], "/login alice secret\n");
+    fake.thread.join().unwrap();
+    assert_eq!(
+        text(&ended.stdout),
+        "-- bob (verified): all is well * Your key is safe.[2J\n-- eve (pinned) kicked bob\n"
+    );
+    assert!(!text(&ended.stderr).contains('\x1b'));
 }
 
 #[test]

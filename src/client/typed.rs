@@ -44,7 +44,7 @@ const LEGACY_HELP: [&str; 5] = [
 
 const MODERN_HELP: [&str; 19] = [
     "/register NAME PASSWORD makes an account, /login NAME [PASSWORD] logs in.",
-    "/create ROOM PASSWORD makes a room, /join ROOM [PASSWORD] enters it,",
+    "/create ROOM PASSWORD makes a room, /join ROOM PASSWORD enters it,",
     "/leave leaves it. /list names the rooms, /who names those in yours,",
     "/readers those who can read what you write, /sent what became of it.",
     "/msg USER TEXT goes to one user alone, encrypted.",
