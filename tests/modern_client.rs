@@ -342,6 +342,31 @@ fn who_vouches_is_said_in_colour_where_there_is_colour_and_always_in_words() {
 }
 
 #[test]
+fn a_screen_reader_gets_lines_and_nothing_else() {
+    let dir = tempfile::tempdir().unwrap();
+    let server = Server::start(dir.path());
+    let (_alice, bob) = two_in_a_room(&server, dir.path());
+    let mut command = CommandBuilder::new(env!("CARGO_BIN_EXE_chat-client"));
+    command.args([&server.address.to_string(), "--identity"]);
+    command.arg(dir.path().join("carol"));
+    let mut screen = Screen::start_as("dumb", command);
+    screen.types("/register carol s3cret\r");
+    screen.shows("* The account carol is made.");
+    screen.types("/login carol\r");
+    screen.shows("Password:");
+    screen.types("s3cret-but-wrong\r");
+    screen.shows("Invalid user name or password");
+    screen.types("/login carol s3cret\r/join den pw\r");
+    screen.shows("* You are in den.");
+    bob.types("hello carol");
+    screen.shows("bob (pinned): hello carol");
+    screen.types("/quit\r");
+    assert_eq!(screen.exit_code(), 1, "the first log-in failed");
+    let raw = screen.raw();
+    assert!(!raw.contains('\x1b') && !raw.contains("but-wrong"), "{raw:?}");
+}
+
+#[test]
 fn passwords_are_asked_for_hidden_and_new_ones_twice() {
     let dir = tempfile::tempdir().unwrap();
     let server = Server::start(dir.path());

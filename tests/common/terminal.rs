@@ -23,10 +23,15 @@ struct Seen {
 }
 
 impl Screen {
-    pub fn start(mut command: CommandBuilder) -> Self {
+    pub fn start(command: CommandBuilder) -> Self {
+        Self::start_as("xterm-256color", command)
+    }
+
+    /// The same, in a terminal of this kind.
+    pub fn start_as(term: &str, mut command: CommandBuilder) -> Self {
         let size = PtySize { rows: 24, cols: 100, pixel_width: 0, pixel_height: 0 };
         let pair = native_pty_system().openpty(size).unwrap();
-        command.env("TERM", "xterm-256color");
+        command.env("TERM", term);
         let child = pair.slave.spawn_command(command).unwrap();
         let mut reader = pair.master.try_clone_reader().unwrap();
         let writer = Mutex::new(pair.master.take_writer().unwrap());
