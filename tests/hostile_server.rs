@@ -71,7 +71,9 @@ impl Fake {
             let (mut socket, _) = listener.accept().unwrap();
             let mut tls = ServerConnection::new(config).unwrap();
             while tls.is_handshaking() {
-                tls.complete_io(&mut socket).unwrap();
+                if tls.complete_io(&mut socket).is_err() {
+                    return; // the client has refused, and was not heard
+                }
             }
             socket.set_read_timeout(Some(common::PATIENCE)).unwrap();
             act(FakePeer { stream: Stream::new(socket, tls.into()), heard: Vec::new() });
@@ -295,6 +297,35 @@ fn another_realm_of_the_server_is_refused_before_any_password_is_sent() {
     let accepted = run(&address, &home, &["--accept-realm", &fake.realm], "");
     assert_eq!(accepted.status.code(), Some(0), "{accepted:?}");
     assert_eq!(run(&address, &home, &[], "").status.code(), Some(0));
+}
+
+#[test]
+fn a_changed_key_of_a_server_of_the_old_wire_is_refused_before_any_password_is_sent() {
+    // The key that is named, if one is, and whether the server hears the line.
+    for (names, hears) in [("nothing", false), ("another", false), ("this", true)] {
+        let dir = tempfile::tempdir().unwrap();
+        let home = dir.path().join("id");
+        let fake = Fake::start(dir.path(), move |mut client| {
+            assert_eq!(client.hears(), hears.then(|| "CMD::/login alice secret".to_owned()));
+            client.says("Login failed. Invalid username or password.");
+            while client.hears().is_some() {}
+            client.closes();
+        });
+        let (own, known, address) = (fake.fingerprint, Fingerprint::of(b"another"), fake.address.to_string());
+        fs::create_dir(&home).unwrap();
+        let pins = format!("# secure-chat known keys, version 2\nserver {address} pinned {known}\n");
+        fs::write(home.join("known_keys"), pins).unwrap();
+        let key = if names == "this" { own } else { known }.to_string();
+        let options = if names == "nothing" { vec![] } else { vec!["--accept-server-key", &key] };
+        let ended = run(&address, &home, &options, "/login alice secret\n");
+        let words = text(&ended.stderr);
+        assert_eq!(ended.status.code() == Some(4), !hears, "{names}: {words}");
+        assert!(words.contains(&own.to_string()), "{words}");
+        assert_eq!(words.contains("--accept-server-key"), names == "nothing", "{words}");
+        let now = fs::read_to_string(home.join("known_keys")).unwrap();
+        assert!(now.contains(&format!("pinned {}", if hears { own } else { known })), "{now}");
+        fake.thread.join().unwrap();
+    }
 }
 
 /// A realm as people write it.
