@@ -397,6 +397,101 @@ fn passwords_are_asked_for_hidden_and_new_ones_twice() {
     assert_eq!(ended.status.code(), Some(0), "{ended:?}");
 }
 
+/// A safety number's digits are others each time.
+fn masked(text: &str) -> String {
+    let mask = |line: &str| match line.strip_prefix("*   ") {
+        Some(number) => format!("*   {}", number.replace(|c: char| c.is_ascii_digit(), "0")),
+        None => line.trim_end().to_owned(),
+    };
+    text.lines().map(mask).collect::<Vec<_>>().join("\n")
+}
+
+#[test]
+fn the_session_in_the_readme_is_a_real_one() {
+    let readme = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/README.md")).unwrap();
+    let session = readme.split("```").find(|block| block.starts_with("\n> /register alice")).unwrap();
+    let dir = tempfile::tempdir().unwrap();
+    let server = Server::start(dir.path());
+    let address = server.address.to_string();
+    let alice = terminal(&address, &dir.path().join("alice"), &[]);
+    let types = |line: &str, leads_to: &str| {
+        assert!(session.contains(&format!("\n> {line}\n")), "{line}");
+        enter(&alice, line, leads_to);
+    };
+    types("/register alice wonderland", "is made");
+    alice.types("/login alice\r");
+    alice.edits("Password:");
+    alice.types("wonderland");
+    alice.edits("Password: **********");
+    enter(&alice, "", "You are logged in as alice.");
+    types("/create garden roses", "you are its owner");
+    types("/join garden roses", "You are in garden.");
+    types("hello?", "Nobody else");
+    let bob = terminal(&address, &dir.path().join("bob"), &[]);
+    enter(&bob, "/register bob pw", "is made");
+    enter(&bob, "/login bob pw", "You are logged in as bob.");
+    enter(&bob, "/join garden roses", "You are in garden.");
+    enter(&bob, "hi alice!", "you can be read by");
+    alice.shows("hi alice!");
+    types("there you are", "you can be read by");
+    bob.shows("there you are");
+    types("/verify bob", "/verify bob yes");
+    types("/verify bob yes", "bob is verified.");
+    enter(&bob, "it is me", "it is me");
+    alice.shows("it is me");
+    bob.types("/quit\r");
+    alice.shows("left");
+    alice.types("/quit");
+    alice.edits("> /quit");
+    let text = alice.text();
+    let shown = text.get(text.find("> /register").unwrap()..).unwrap();
+    assert_eq!(masked(shown), masked(session.trim()));
+}
+
+#[test]
+fn an_account_on_two_devices_is_one_person_and_another_key_in_its_name_is_loud() {
+    let dir = tempfile::tempdir().unwrap();
+    let server = Server::start(dir.path());
+    let (alice, bob) = two_in_a_room(&server, dir.path());
+    alice.types("from the first device");
+    bob.shows("alice (pinned): from the first device");
+
+    let (passphrase, file, second) =
+        (dir.path().join("passphrase"), dir.path().join("me.key"), dir.path().join("second"));
+    fs::write(&passphrase, "correct horse\n").unwrap();
+    for (home, what) in [(&dir.path().join("alice"), "export"), (&second, "import")] {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_chat-client"));
+        command.args(["key", what]).arg(&file).arg("--identity").arg(home).arg("--passphrase-file").arg(&passphrase);
+        assert!(command.output().unwrap().status.success());
+    }
+    let start = |home: &Path| {
+        let client = Program::start(&mut client(&server.address.to_string(), home));
+        client.types("/login alice pw");
+        joins(&client, "den");
+        client
+    };
+    let second = start(&second);
+    second.types("from the second device");
+    assert_eq!(alice.shows("second"), "alice (you): from the second device");
+    assert_eq!(bob.shows("second"), "alice (pinned): from the second device");
+    bob.types("to both");
+    alice.shows("bob (pinned): to both");
+    second.shows("bob (pinned): to both");
+
+    let third = start(&dir.path().join("third"));
+    third.types("from a device that nobody knows");
+    let shown = bob.complains("now:");
+    let key = shown.split_whitespace().find(|word| word.starts_with("ed25519:")).unwrap();
+    bob.types("for known devices alone");
+    alice.shows("bob (pinned): for known devices alone");
+    bob.types(&format!("/accept alice {key}"));
+    bob.complains("It is not verified");
+    third.types("again");
+    assert_eq!(bob.shows("again"), "alice (pinned): again");
+    bob.types("for the new key");
+    assert_eq!(third.shows("for"), "bob (pinned): for the new key", "and nothing of before");
+}
+
 /// What is printed above the line that is edited.
 #[derive(Clone, Default)]
 struct Paper(Arc<Mutex<String>>);
