@@ -5,27 +5,33 @@
 //! command ahead of a chat line before it. Name and room follow the server's answers, not what was typed.
 
 mod hear;
+mod heard;
+mod keys;
+mod receive;
 mod take;
 
 use std::collections::VecDeque;
 use std::time::Duration;
 
+use self::heard::Heard;
+use crate::client::alarm::Alarm;
 use crate::client::keyring::Keyring;
+use crate::client::known_keys::{Learned, Pins};
 use crate::client::packages::{self, Draft, Reader};
+use crate::client::people::People;
 use crate::client::requests::{Asked, Place, Requests};
-use crate::crypto::{Fingerprint, KeyError, PrivateKey};
+use crate::client::shown::Shown;
+use crate::client::signed::Signer;
+use crate::crypto::{Fingerprint, KeyError, PrivateKey, SigningKey};
 use crate::names::{RoomName, Text, UserName};
-use crate::protocol::KeyAnnouncement;
 use crate::protocol::legacy::{self, FromServer};
+use crate::transcript::{Realm, RunId};
 
 /// How long lines wait, after the notice of an own join, for the keys of those who see it: a Python server replays none.
 const KEYS_AT_MOST: Duration = Duration::from_millis(400);
 
 /// How long no key may have come for the keys to be complete.
 const KEYS_QUIET: Duration = Duration::from_millis(100);
-
-/// The own key is announced again for newcomers no more often than this: when a hundred come at once, once is enough.
-const ANNOUNCE_PAUSE: Duration = Duration::from_millis(50);
 
 /// Most lines that wait; beyond it [`Machine::wants_lines`] is false.
 const MOST_LINES: usize = 1000;
@@ -61,21 +67,18 @@ pub enum Output {
     Send(Vec<u8>),
     /// Nothing will be sent any more.
     Close,
-    /// A user's key is to be remembered.
-    Pin {
-        /// Whose key it is.
-        user: UserName,
-        /// Its fingerprint.
-        key: Fingerprint,
-        /// Whether it takes the place of another.
-        replaces: bool,
-    },
-    /// A message of another: `name: text`.
-    Message(Text),
+    /// Something is to be remembered, before anything is sent.
+    Remember(Learned),
+    /// A message of another.
+    Message(Shown),
+    /// A message of another that bears no name.
+    Nameless(Text),
     /// What the server says.
     Server(Text),
     /// The client's own words.
     Say(String),
+    /// The client's own words, which warn.
+    Alarm(Alarm),
 }
 
 enum Queued {
@@ -89,10 +92,24 @@ struct Settling {
     asked: Duration,
 }
 
+/// Who the person is, and where.
+pub struct Own {
+    /// The device's key.
+    pub rsa: PrivateKey,
+    /// The account's.
+    pub signing_key: SigningKey,
+    /// Drawn at each start of the client.
+    pub run: RunId,
+    /// The key of the server's certificate, which names the realm.
+    pub server: Fingerprint,
+}
+
 /// The client.
 pub struct Machine {
     private: PrivateKey,
     own: Reader,
+    signer: Signer,
+    server: Fingerprint,
     keyring: Keyring,
     place: Place,
     requests: Requests,
@@ -102,6 +119,9 @@ pub struct Machine {
     key_came: Option<Duration>,
     announced: Option<Duration>,
     announce_at: Option<Duration>,
+    /// Whether the room is to get the own bundle.
+    bundle_due: bool,
+    heard: Heard,
     login_failed: bool,
     join_failed: bool,
     /// Whether lines come from a script, which does not look at answers.
@@ -110,20 +130,26 @@ pub struct Machine {
     unsent: bool,
     told_lonely: bool,
     told_other_device: bool,
+    told_no_bundle: bool,
     ending: bool,
     closed: bool,
 }
 
 impl Machine {
-    /// A client that has just connected.
+    /// A client that has just connected, and knows what is pinned in the realm.
     ///
     /// # Errors
     /// [`KeyError::Library`] when the library cannot wrap with the own key.
-    pub fn new(private: PrivateKey, keyring: Keyring) -> Result<Self, KeyError> {
+    pub fn new(own: Own, pins: Pins) -> Result<Self, KeyError> {
+        let Own { rsa: private, signing_key, run, server } = own;
+        let realm = Realm(*server.as_bytes());
+        let people = People::new(realm, signing_key.verifying_key().bytes(), pins);
         Ok(Self {
             own: Reader::new(private.public().clone())?,
             private,
-            keyring,
+            signer: Signer::new(realm, signing_key, run),
+            server,
+            keyring: Keyring::new(people),
             place: Place::default(),
             requests: Requests::default(),
             queue: VecDeque::new(),
@@ -131,12 +157,15 @@ impl Machine {
             key_came: None,
             announced: None,
             announce_at: None,
+            bundle_due: false,
+            heard: Heard::default(),
             login_failed: false,
             join_failed: false,
             scripted: false,
             unsent: false,
             told_lonely: false,
             told_other_device: false,
+            told_no_bundle: false,
             ending: false,
             closed: false,
         })
@@ -165,12 +194,13 @@ impl Machine {
 
     /// When it wants [`Input::Tick`], since the start.
     pub fn deadline(&self) -> Option<Duration> {
+        let waited_for = [self.heard.deadline(), self.keyring.deadline()].into_iter().flatten().min();
         if self.closed {
-            return None;
+            return waited_for;
         }
         let lines_wait = !self.queue.is_empty() && !self.requests.hold_lines();
         let settled = if lines_wait { self.keys_complete_at() } else { None };
-        [self.requests.next_expiry(), settled, self.announce_at].into_iter().flatten().min()
+        [self.requests.next_expiry(), settled, self.announce_at, waited_for].into_iter().flatten().min()
     }
 
     /// Whether there is room for more lines.
@@ -187,10 +217,14 @@ impl Machine {
             Input::Server(message) => self.hear(now, message, out),
             Input::TooLong => out.push(Output::Say("A message came that was too long, and was dropped.".into())),
         }
+        self.expire_keys(now, out);
+        self.expire_heard(now, out);
         if !self.closed {
             self.expire(now, out);
+            self.announce_again(now, out);
             self.advance(now, out);
         }
+        self.remember(out);
     }
 
     /// Sends what may be sent, in the order in which it was typed.
@@ -213,9 +247,6 @@ impl Machine {
         if !self.requests.hold_lines() && !self.scripted {
             // A person who types on has seen the answer.
             (self.login_failed, self.join_failed) = (false, false);
-        }
-        if self.announce_at.is_some_and(|at| at <= now.elapsed) {
-            self.announce(now, out);
         }
         if self.ending && self.queue.is_empty() && !self.requests.awaited() {
             self.closed = true;
@@ -260,23 +291,6 @@ impl Machine {
         }
     }
 
-    /// Announces the own key, under the name that a login under way asks for if there is one.
-    fn announce(&mut self, now: Now, out: &mut Vec<Output>) {
-        self.announce_at = None;
-        let Some(user) = self.requests.name_asked_for().or(self.place.nick.as_ref()) else { return };
-        let key = KeyAnnouncement { user: user.clone(), pem: self.private.public().pem().clone() };
-        out.push(Output::Send(legacy::encode_key(&key)));
-        self.announced = Some(now.elapsed);
-    }
-
-    /// Somebody came who may not have the own key: soon, and once for all who come meanwhile.
-    fn announce_soon(&mut self, now: Now) {
-        if self.announce_at.is_none() {
-            let earliest = self.announced.map_or(now.elapsed, |last| last + ANNOUNCE_PAUSE);
-            self.announce_at = Some(earliest.max(now.elapsed));
-        }
-    }
-
     fn not_sent(&mut self, words: String, out: &mut Vec<Output>) {
         self.unsent = true;
         out.push(Output::Say(words));
@@ -288,9 +302,12 @@ impl Machine {
             (None, _) => return self.not_sent("Not sent: /login first.".into(), out),
             (_, None) => return self.not_sent("Not sent: /join a room first.".into(), out),
         };
+        if let Err(why) = self.signer.set_account(nick, &self.private) {
+            return self.not_sent(format!("Not sent: it cannot be signed: {why}."), out);
+        }
         let others = self.keyring.readers(nick);
         let draft = Draft { room, author: nick, own: &self.own, text, unix: now.unix };
-        let packed = match packages::pack(&draft, &others) {
+        let packed = match packages::pack(&draft, &others, &mut self.signer) {
             Ok(packed) => packed,
             Err(why) => return self.not_sent(format!("Not sent: {why}."), out),
         };
@@ -318,7 +335,7 @@ impl Machine {
             let late = match asked {
                 Asked::Login(name) if !name.as_str().is_empty() => {
                     let words = format!("/login {name}");
-                    self.place = Place { nick: Some(name), room: None };
+                    self.stand_at(Place { nick: Some(name), room: None });
                     self.login_failed = false;
                     words
                 }

@@ -8,6 +8,7 @@
 //! [`machine`] and [`modern`], with all that they use, are pure: `tests/architecture.rs` names their files.
 
 pub mod alarm;
+mod bundles;
 pub mod connect;
 mod counters;
 pub mod dial;
@@ -30,6 +31,7 @@ pub mod requests;
 pub mod screen;
 pub mod session;
 pub mod shown;
+pub mod signed;
 pub mod terminal;
 pub mod trust;
 pub mod typed;
@@ -51,7 +53,6 @@ use identity::Identity;
 use input::{LineEditor, Typing};
 use key_file::KeyFile;
 use key_name::KeyName;
-use keyring::Keyring;
 use known_keys::{Change, KnownKeys, Server};
 use options::{Command, Options};
 use screen::Screen;
@@ -60,7 +61,9 @@ use terminal::Terminal;
 use trust::Met;
 use wire::{Dialect, Wire};
 
+use crate::crypto::SigningKey;
 use crate::tls::Roots;
+use crate::transcript::RunId;
 
 /// Lines of a script that wait for main; beyond it, reading waits.
 const WAITING: usize = 64;
@@ -132,10 +135,12 @@ impl Start<'_> {
     fn legacy(self, connected: Connected) -> Result<(), Failure> {
         let Connected { stream, met, .. } = connected;
         let home = met.server.home();
-        let keyring = Keyring::new(self.remember(&met)?.pins(home).rsa);
-        let own = format!("Your own key: {}.", self.identity.key.public().fingerprint());
-        let person = self.person(&met, Dialect::Legacy, &[own])?;
-        let machine = machine::Machine::new(self.identity.key, keyring).map_err(Failure::unexpected)?;
+        let pins = self.remember(&met)?.pins(home);
+        let signing_key = self.identity.signing_key()?;
+        let person = self.person(&met, Dialect::Legacy, &self.own_keys(&signing_key))?;
+        let (run, server) = (RunId(rand::random()), met.server.key);
+        let own = machine::Own { rsa: self.identity.key, signing_key, run, server };
+        let machine = machine::Machine::new(own, pins).map_err(Failure::unexpected)?;
         let machine = if io::stdin().is_terminal() { machine } else { machine.scripted() };
         Session::new(Client::Legacy(machine.into(), home), person, session::work)?.run_legacy(stream)
     }
@@ -146,17 +151,20 @@ impl Start<'_> {
         let realm = greeted.realm;
         let pins = self.remember(&greeted.met)?.pins(KeyName::from(realm));
         let signing_key = self.identity.signing_key()?;
-        let own = [
-            format!("Your signing key: {}.", KeyName::from(signing_key.verifying_key().bytes())),
-            format!("This device's key: {}.", self.identity.key.public().fingerprint()),
-        ];
-        let person = self.person(&greeted.met, Dialect::Modern, &own)?;
+        let person = self.person(&greeted.met, Dialect::Modern, &self.own_keys(&signing_key))?;
         let dialer = Dialer { address: address.clone(), roots, server: greeted.met.server };
         let scripted = !io::stdin().is_terminal();
         let rsa = Arc::new(self.identity.key);
         let config = modern::Config { realm, signing_key, rsa, pins, seed: rand::random(), scripted };
         let machine = modern::Machine::new(config);
         Session::new(Client::Modern(machine.into()), person, session::work)?.run_modern(greeted, dialer)
+    }
+
+    fn own_keys(&self, signing_key: &SigningKey) -> [String; 2] {
+        [
+            format!("Your signing key: {}.", KeyName::from(signing_key.verifying_key().bytes())),
+            format!("This device's key: {}.", self.identity.key.public().fingerprint()),
+        ]
     }
 
     /// What is known from now on: it is on the disk before anything is sent.

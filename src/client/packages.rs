@@ -1,16 +1,18 @@
 //! From a text to the chat packages that carry it: each at most [`MAX_OUTBOUND`] bytes, because a Python server, or a
 //! Python reader, takes what one read of that size returns for one whole message.
 //!
-//! Many readers are spread over several packages with one token; a reader without an entry in a package drops it in
-//! silence, so everyone sees the message once. A text that is too long even for one reader goes as several messages.
+//! Many readers are spread over several packages with one token and one signature; a reader without an entry in a package
+//! drops it in silence, so everyone sees the message once. A text that is too long even for one reader goes as several messages.
 
 use std::ops::Range;
 
 use indexmap::IndexMap;
 
+use crate::client::signed::Signer;
 use crate::crypto::{KeyError, PublicKey, envelope};
 use crate::names::{RoomName, UserName};
 use crate::protocol::legacy::MAX_OUTBOUND;
+use crate::protocol::modern::Signed;
 use crate::protocol::{Package, entry_len};
 
 /// Least bytes of text that a message must be able to carry. A reader whose name leaves less is not reached at all:
@@ -42,6 +44,9 @@ impl Reader {
     }
 }
 
+/// A reader and the name that it goes by.
+pub type Named<'a> = (&'a UserName, &'a Reader);
+
 /// Who writes what, where and when.
 #[derive(Debug, Clone, Copy)]
 pub struct Draft<'a> {
@@ -66,12 +71,12 @@ pub struct Packed {
     pub unreached: Vec<UserName>,
 }
 
-/// Seals a draft for `others` and, where it costs no package of its own, for the author.
+/// Seals a draft for `others` and, where it costs no package of its own, for the author; signs it if the author is logged in.
 ///
 /// # Errors
 /// [`KeyError::Library`], as [`Reader::new`].
-pub fn pack(draft: &Draft<'_>, others: &[(&UserName, &Reader)]) -> Result<Packed, KeyError> {
-    let frame = Frame::of(draft.room, draft.author);
+pub fn pack(draft: &Draft<'_>, others: &[Named<'_>], signer: &mut Signer) -> Result<Packed, KeyError> {
+    let frame = Frame::of(draft.room, draft.author, signer);
     let (reached, unreached): (Vec<_>, Vec<_>) =
         others.iter().copied().partition(|(name, reader)| frame.text_beside(reader.entry(name)) >= MIN_TEXT);
     let mut packed =
@@ -85,23 +90,23 @@ pub fn pack(draft: &Draft<'_>, others: &[(&UserName, &Reader)]) -> Result<Packed
     }
     for part in split(draft.text, most) {
         let sealed = envelope::seal(&format!("{}: {part}", draft.author.as_str()), draft.unix);
+        let signed = signer.sign(draft.room, &sealed);
         let space = frame.space_beside(sealed.token.len());
         for readers in share_out(&reached, own, space) {
             let mut entries = IndexMap::with_capacity(readers.len());
             for (name, reader) in readers {
                 entries.insert(name.as_str().to_owned(), sealed.wrap_for(&reader.key)?);
             }
-            packed.packages.push(Package::new(sealed.token.clone(), entries, draft.room.clone()).to_json());
+            let package = Package::new(sealed.token.clone(), entries, draft.room.clone());
+            packed.packages.push(signed.map_or_else(|| package.to_json(), |signed| signed.package(&package)));
         }
     }
     Ok(packed)
 }
 
-fn longest_entry(readers: &[(&UserName, &Reader)]) -> usize {
+fn longest_entry(readers: &[Named<'_>]) -> usize {
     readers.iter().map(|(name, reader)| reader.entry(name)).max().unwrap_or(0)
 }
-
-type Named<'a> = (&'a UserName, &'a Reader);
 
 /// The readers of each package; the author joins the last if it fits there.
 fn share_out<'a>(reached: &[Named<'a>], own: Named<'a>, space: usize) -> Vec<Vec<Named<'a>>> {
@@ -144,9 +149,10 @@ struct Frame {
 }
 
 impl Frame {
-    fn of(room: &RoomName, author: &UserName) -> Self {
+    fn of(room: &RoomName, author: &UserName, signer: &Signer) -> Self {
         let empty = Package::new(String::new(), IndexMap::new(), room.clone());
-        Self { json: empty.to_json().len(), author: author.as_str().len() + ": ".len() }
+        let signature = if signer.bundle().is_some() { Signed::max_len() } else { 0 };
+        Self { json: empty.to_json().len() + signature, author: author.as_str().len() + ": ".len() }
     }
 
     /// Bytes for entries, each counted with a comma, of which the first needs none.
@@ -203,7 +209,10 @@ fn cut(text: &str, most: usize) -> (&str, &str) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::crypto::PrivateKey;
+    use crate::client::signed::is_signed;
+    use crate::crypto::{PrivateKey, SigningKey};
+    use crate::protocol::legacy::{FromServer, decode_server};
+    use crate::transcript::{Realm, RunId};
     use proptest::prelude::*;
     use std::collections::BTreeSet;
     use std::sync::LazyLock;
@@ -212,6 +221,17 @@ mod tests {
 
     fn reader() -> Reader {
         Reader::new(KEY.public().clone()).unwrap()
+    }
+
+    /// Somebody who is not logged in, and so signs nothing.
+    fn nobody() -> Signer {
+        Signer::new(Realm([1; 32]), SigningKey::generate(), RunId([2; 16]))
+    }
+
+    fn signing(account: &UserName) -> Signer {
+        let mut signer = nobody();
+        signer.set_account(account, &KEY).unwrap();
+        signer
     }
 
     fn draft<'a>(text: &'a str, room: &'a RoomName, author: &'a UserName, own: &'a Reader) -> Draft<'a> {
@@ -235,7 +255,7 @@ mod tests {
     #[test]
     fn alone_in_a_room_one_writes_to_oneself() {
         let (room, author, own) = (RoomName::new("r"), UserName::new("bob"), reader());
-        let packed = pack(&draft("hi", &room, &author, &own), &[]).unwrap();
+        let packed = pack(&draft("hi", &room, &author, &own), &[], &mut nobody()).unwrap();
         let [package] = &packed.packages[..] else { panic!() };
         let package = Package::from_json(std::str::from_utf8(package).unwrap()).unwrap();
         let opened = envelope::open(&package.encrypted_message, &package.encrypted_keys["bob"], &KEY).unwrap();
@@ -246,10 +266,10 @@ mod tests {
     fn a_name_that_leaves_no_room_for_text_is_not_reached_and_harms_nobody() {
         let (room, author, own) = (RoomName::new("r"), UserName::new("bob"), reader());
         let (long, eve) = (UserName::new(&"x".repeat(3500)), UserName::new("eve"));
-        let packed = pack(&draft("hi", &room, &author, &own), &[(&long, &own), (&eve, &own)]).unwrap();
+        let packed = pack(&draft("hi", &room, &author, &own), &[(&long, &own), (&eve, &own)], &mut nobody()).unwrap();
         assert_eq!(packed.unreached, std::slice::from_ref(&long));
         assert_eq!(packed.packages.len(), 1);
-        let packed = pack(&draft("hi", &room, &author, &own), &[(&long, &own)]).unwrap();
+        let packed = pack(&draft("hi", &room, &author, &own), &[(&long, &own)], &mut nobody()).unwrap();
         assert!(packed.packages.is_empty());
     }
 
@@ -268,25 +288,36 @@ mod tests {
         #[test]
         fn every_package_fits_and_every_reader_is_covered_once_a_message(
             names in prop::collection::btree_set("[a-z\"é]{1,24}", 0..40),
-            text in "[a-zé ]{1,400}", times in 1usize..20, room in "[a-z\\\\\"]{1,30}",
+            text in "[a-zé ]{1,400}", times in 1usize..20, room in "[a-z\\\\\"]{1,30}", signs in any::<bool>(),
         ) {
             let (room, author, own) = (RoomName::new(&room), UserName::new("the.author"), reader());
             let text = text.repeat(times);
             let names: Vec<_> = names.iter().map(|name| UserName::new(name)).collect();
             let others: Vec<_> = names.iter().map(|name| (name, &own)).collect();
-            let packed = pack(&draft(&text, &room, &author, &own), &others).unwrap();
+            let mut signer = if signs { signing(&author) } else { nobody() };
+            let packed = pack(&draft(&text, &room, &author, &own), &others, &mut signer).unwrap();
             prop_assert!(packed.unreached.is_empty());
+            let mut counters: IndexMap<String, u64> = IndexMap::new();
             let mut messages: IndexMap<String, Vec<String>> = IndexMap::new();
             let mut heard = Vec::new();
             for bytes in &packed.packages {
                 prop_assert!(bytes.len() <= MAX_OUTBOUND);
                 let package = Package::from_json(std::str::from_utf8(bytes).unwrap()).unwrap();
+                prop_assert_eq!(matches!(decode_server(bytes), FromServer::Signed(..)), signs);
+                if let FromServer::Signed(_, signed) = decode_server(bytes) {
+                    let key = signer.bundle().unwrap().signing_key();
+                    prop_assert!(is_signed(signer.realm(), &room, &author, key, &signed, &package.encrypted_message));
+                    let counter = *counters.entry(package.encrypted_message.clone()).or_insert(signed.counter);
+                    prop_assert_eq!(counter, signed.counter, "one message has one signature");
+                }
                 let (_, entry) = package.encrypted_keys.first().unwrap();
                 if !messages.contains_key(&package.encrypted_message) {
                     heard.push(envelope::open(&package.encrypted_message, entry, &KEY).unwrap().to_string());
                 }
                 messages.entry(package.encrypted_message).or_default().extend(package.encrypted_keys.into_keys());
             }
+            let in_order = (1..=counters.len() as u64).collect::<Vec<_>>();
+            prop_assert_eq!(counters.into_values().collect::<Vec<_>>(), in_order);
             for readers in messages.values() {
                 let once: BTreeSet<_> = readers.iter().filter(|n| *n != "the.author").map(|n| UserName::new(n)).collect();
                 prop_assert_eq!(once.len(), names.len());

@@ -5,11 +5,11 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use crate::client::key_name::KeyName;
-use crate::client::known_keys::{Device, Learned, Pins, RoomPin, Trust as Pinned};
+use crate::client::known_keys::{Device, Learned, Pins, RoomPin, Signer, Trust as Pinned};
 use crate::client::shown::Trust;
 use crate::crypto::{Bundle, Fingerprint, PublicKey, SafetyNumber, VerifyingKey};
 use crate::names::{RoomName, UserName};
-use crate::transcript::{Ed25519Key, Realm, RoomId};
+use crate::transcript::{BundleHash, Ed25519Key, Realm, RoomId};
 
 /// Most names that are pinned: a server may invent as many as it likes.
 pub(super) const MOST_NAMES: usize = 16_384;
@@ -183,6 +183,13 @@ impl People {
         }
     }
 
+    /// Whose pinned device a bundle is, and the pinned key: it need not come again to vouch for what it signed.
+    pub(super) fn owner_of(&self, bundle: BundleHash) -> Option<(&UserName, Signer)> {
+        let mut devices = self.pins.devices.iter();
+        let (account, _) = devices.find(|(_, devices)| devices.iter().any(|device| device.bundle == bundle))?;
+        Some((account, *self.pins.signers.get(account)?))
+    }
+
     /// Whether a message in this name needs a signature: then one without is somebody else's.
     pub(super) fn signs(&self, account: &UserName) -> bool {
         self.is_own(account) || self.pins.signers.contains_key(account)
@@ -234,6 +241,15 @@ impl People {
             KeyName::Sha256(key) => Learned::Rsa { user: account.clone(), key, replaces: true },
         });
         Ok(offered)
+    }
+
+    /// Takes another RSA key of a legacy member at the person's word, whatever was shown since.
+    pub(super) fn accept_rsa(&mut self, account: &UserName, key: Fingerprint) {
+        if self.offered(account) == Some(key.into()) {
+            self.offered.remove(account);
+        }
+        self.looks.add(account);
+        self.learn(Learned::Rsa { user: account.clone(), key, replaces: true });
     }
 
     /// The safety number of the person and somebody whose signing key is pinned.

@@ -91,6 +91,14 @@ impl Requests {
         })
     }
 
+    /// Whether an answer that has not come may tell that the session is in a room.
+    pub fn may_be_in(&self, room: &RoomName) -> bool {
+        self.0.iter().any(|request| {
+            let before = request.presumed.as_ref().and_then(|place| place.room.as_ref());
+            before == Some(room) || matches!(&request.asked, Asked::Join(asked) if asked == room)
+        })
+    }
+
     /// The first request that has waited too long; `place` is where the session stands.
     pub fn expire(&mut self, now: Duration, place: &Place) -> Option<Asked> {
         let late = |request: &&mut Request| request.presumed.is_none() && request.sent + PATIENCE <= now;

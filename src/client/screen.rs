@@ -5,7 +5,7 @@
 //! | terminal | `bob (pinned): hello` | `-- bob joined the chat!` | `* …` |
 //! | plain | stdout: `bob (pinned): hello` | stdout: `bob joined the chat!` | stderr: `* …` |
 //!
-//! Over the legacy wire, where nobody is vouched for, a message is `bob: hello`. Colours say nothing that the words do not say.
+//! A message without a name, which the legacy wire allows, begins with `?`. Colours say nothing that the words do not say.
 
 use std::io::{self, Write};
 use std::thread;
@@ -43,10 +43,10 @@ const fn style(trust: Trust) -> Style {
 /// Something to be shown.
 #[derive(Debug)]
 pub enum Line {
-    /// A message over the legacy wire: `name: text`.
-    Heard(Text),
-    /// A message over the modern one.
+    /// A message.
     Message(Shown),
+    /// A message over the legacy wire that bears no name.
+    Nameless(Text),
     /// What somebody did.
     Act(ShownAct),
     /// What the server says.
@@ -128,8 +128,11 @@ impl Screen {
     /// What stdout reports; `BrokenPipe` when nobody reads it any more. A stderr that is closed is no error.
     pub fn show(&self, line: &Line) -> io::Result<()> {
         match line {
-            Line::Heard(text) => self.line(text.as_str()),
             Line::Message(shown) => self.line(&self.with_name(&shown.author, shown.trust, &shown.to_string())),
+            Line::Nameless(text) => {
+                let unknown = self.paint(style(Trust::Unsigned), "?");
+                self.line(&format!("{unknown} ({}): {text}", Trust::Unsigned.word()))
+            }
             Line::Act(act) => self.line(&self.with_name(&act.author, act.trust, &act.to_string())),
             Line::Server(text) if self.is_terminal() || passes_for_another(text.as_str()) => {
                 self.line(&format!("-- {text}"))
@@ -237,7 +240,7 @@ mod tests {
 
     #[test]
     fn the_servers_words_are_told_from_those_of_others() {
-        for text in ["bob: hello", "bob:\u{a0}hello", "* The key of bob is accepted.", "-- eve", "?: x"] {
+        for text in ["bob: hello", "bob:\u{a0}hello", "* The key of bob is accepted.", "-- eve", "? (x): y"] {
             assert!(passes_for_another(text), "{text}");
         }
         for trust in TRUSTS {
@@ -284,9 +287,10 @@ mod tests {
         let alarm = || Line::Alarm("WARNING: one\n  two".to_owned());
         assert_eq!(drawn(true, alarm()), "\x1b[1m\x1b[31m* WARNING: one\x1b[0m|\x1b[1m\x1b[31m*   two\x1b[0m");
         assert_eq!(drawn(false, alarm()), "* WARNING: one|*   two");
-        for line in
-            [Line::Own("one".to_owned()), Line::Server(Text::sanitize("one")), Line::Heard(Text::sanitize("b: x"))]
-        {
+        let nameless = || Line::Nameless(Text::sanitize("hi"));
+        assert_eq!(drawn(true, nameless()), "\x1b[33m?\x1b[0m (unsigned, legacy): hi");
+        assert_eq!(drawn(false, nameless()), "? (unsigned, legacy): hi");
+        for line in [Line::Own("one".to_owned()), Line::Server(Text::sanitize("one"))] {
             assert!(!drawn(true, line).contains('\x1b'));
         }
     }

@@ -23,7 +23,7 @@ pub fn greeting(dialect: Dialect) -> &'static [&'static str] {
 }
 
 const LEGACY_GREETING: [&str; 3] = [
-    "This server speaks the old wire: nothing proves who wrote what.",
+    "This server speaks the old wire: what is unsigned may be anybody's.",
     "/register NAME PASSWORD makes an account, /login NAME logs in, /help says more.",
     "Lines with -- are the server's, with * this program's.",
 ];
@@ -34,10 +34,13 @@ const MODERN_GREETING: [&str; 3] = [
     "Lines with -- are the server's, with * this program's.",
 ];
 
-const LEGACY_HELP: [&str; 5] = [
+const LEGACY_HELP: [&str; 8] = [
     "/register NAME PASSWORD makes an account, /login NAME [PASSWORD] logs in.",
     "/create ROOM PASSWORD makes a room, /join ROOM PASSWORD enters it.",
-    "/list names the rooms, /accept NAME trusts somebody's new key.",
+    "/list names the rooms.",
+    "/keys [NAME] shows keys. /verify NAME shows the number that you two compare;",
+    "when both see the same, /verify NAME yes. /accept NAME [FINGERPRINT] trusts",
+    "a new key. /block NAME hides somebody, /unblock NAME does not any more.",
     "/help shows this, /quit or exit leaves. Anything else goes to your room,",
     "encrypted. Lines with -- are the server's, with * this program's.",
 ];

@@ -203,9 +203,9 @@ pub enum FromServer {
     /// A message that the client acts on.
     Known(ServerMessage),
     /// A chat package that its author, it says, has signed.
-    Signed(Package, Signed),
+    Signed(Arc<Package>, Box<Signed>),
     /// Somebody's keys, it says.
-    Bundle(OwnedBundle),
+    Bundle(Box<OwnedBundle>),
     /// Any other text: it is for the person, who gets it sanitized.
     Text(Text),
 }
@@ -216,8 +216,8 @@ pub fn decode_server(message: &[u8]) -> FromServer {
     if let Ok(package) = Package::from_json(&text) {
         return match Attached::read(&text, &package) {
             Attached::Nothing => FromServer::Known(ServerMessage::Chat(Arc::new(package))),
-            Attached::Signed(signed) => FromServer::Signed(package, signed),
-            Attached::Bundle(bundle) => FromServer::Bundle(bundle),
+            Attached::Signed(signed) => FromServer::Signed(Arc::new(package), signed.into()),
+            Attached::Bundle(bundle) => FromServer::Bundle(bundle.into()),
         };
     }
     if let Some(key) = text.strip_prefix(KEY) {

@@ -1,19 +1,17 @@
 //! What the server says.
 
 use super::{Machine, Now, Output, Settling};
-use crate::client::keyring::Seen;
 use crate::client::requests::{Asked, Place, Request};
-use crate::crypto::envelope;
 use crate::names::{RoomName, Text, UserName};
 use crate::protocol::legacy::{self, FromServer};
-use crate::protocol::{KeyAnnouncement, Notice, Package, Reply, ServerMessage};
+use crate::protocol::{Notice, Reply, ServerMessage};
 
 impl Machine {
     pub(super) fn hear(&mut self, now: Now, message: FromServer, out: &mut Vec<Output>) {
         let message = match message {
             FromServer::Known(message) => message,
-            FromServer::Signed(package, _) => ServerMessage::Chat(package.into()),
-            FromServer::Bundle(_) => return,
+            FromServer::Signed(package, signed) => return self.signed_package(now, &package, *signed, out),
+            FromServer::Bundle(bundle) => return self.learn_bundle(now, &bundle, out),
             FromServer::Text(text) => {
                 let settled = self.requests.settle_other(self.is_god());
                 self.presume(settled);
@@ -22,59 +20,10 @@ impl Machine {
         };
         out.extend(legacy::text_of(&message).map(Output::Server));
         match message {
-            ServerMessage::Chat(package) => self.open(&package, out),
+            ServerMessage::Chat(package) => self.unsigned_package(&package, out),
             ServerMessage::Key(key) => self.learn(now, &key, out),
             ServerMessage::Notice(notice) => self.notice(now, &notice),
             ServerMessage::Reply(reply) => self.reply(reply),
-        }
-    }
-
-    fn open(&mut self, package: &Package, out: &mut Vec<Output>) {
-        let nick = self.place.nick.as_ref();
-        let Some(entry) = nick.and_then(|nick| package.encrypted_keys.get(nick.as_str())) else {
-            return; // other readers' part of the message, or from somebody who does not have the own key
-        };
-        let Some(text) = envelope::open(&package.encrypted_message, entry, &self.private) else {
-            let words =
-                "A message came that your key does not open: it is damaged, or sealed for another key of yours.";
-            return out.push(Output::Say(words.into()));
-        };
-        let shown = Text::sanitize(&text);
-        match author(shown.as_str()) {
-            Some(author) => {
-                self.keyring.come(&UserName::new(author)); // who speaks here is here
-                out.push(Output::Message(shown));
-            }
-            // Without a name in front it could pass for a notice, or for words of the client's own.
-            None => out.push(Output::Message(Text::sanitize(&format!("?: {shown}")))),
-        }
-    }
-
-    fn learn(&mut self, now: Now, key: &KeyAnnouncement, out: &mut Vec<Output>) {
-        let user = &key.user;
-        if self.is_own(user) {
-            if !self.told_other_device && **self.private.public().pem() != *key.pem {
-                self.told_other_device = true;
-                let words = format!("Another device announces another key for your name, {user}. It is ignored.");
-                out.push(Output::Say(words));
-            }
-            return;
-        }
-        self.key_came = Some(now.elapsed);
-        match self.keyring.see(user, &key.pem) {
-            Seen::Known => {}
-            Seen::First(key) => out.push(Output::Pin { user: user.clone(), key, replaces: false }),
-            Seen::Changed { pinned, shown } => out.extend(
-                [
-                    format!("WARNING: the key of {user} is not the one that was seen before!"),
-                    format!("  before: {pinned}"),
-                    format!("  now:    {shown}"),
-                    format!("  Nothing is encrypted to the new key. If {user} confirms it: /accept {user}"),
-                ]
-                .map(Output::Say),
-            ),
-            Seen::Refused(why) => out.push(Output::Say(format!("A key for {user} is not used: {why}."))),
-            Seen::Full => out.push(Output::Say("Too many keys were announced. Further ones are ignored.".into())),
         }
     }
 
@@ -128,7 +77,7 @@ impl Machine {
             None => return self.presume(settled), // nobody asked
         };
         self.presume(settled);
-        self.place = Place { nick: Some(name), room: None };
+        self.stand_at(Place { nick: Some(name), room: None });
         self.login_failed = false;
     }
 
@@ -152,21 +101,31 @@ impl Machine {
             _ => return,
         }
         if let Some(before) = failed.presumed {
-            self.place = before;
+            self.stand_at(before);
         }
+    }
+
+    pub(super) fn stand_at(&mut self, place: Place) {
+        if let Some(nick) = &place.nick {
+            self.keyring.people.set_own(nick.clone(), self.private.public().fingerprint());
+        }
+        self.bundle_due = place.room.is_some();
+        self.place = place;
     }
 
     pub(super) fn enter(&mut self, room: RoomName) {
         // After a new log-in it is another stay: who came back in between was not seen.
         if self.place.room.as_ref() != Some(&room) {
             self.keyring.change_room();
+            self.heard.counters.was_away(room.clone());
         }
         self.place.room = Some(room);
+        self.bundle_due = true;
         self.join_failed = false;
         self.told_lonely = false;
     }
 
-    fn is_own(&self, user: &UserName) -> bool {
+    pub(super) fn is_own(&self, user: &UserName) -> bool {
         self.place.nick.as_ref().is_some_and(|nick| is_shown(nick.as_str(), user.as_str()))
     }
 }
@@ -175,11 +134,4 @@ impl Machine {
 fn is_shown(typed: &str, shown: &str) -> bool {
     let form = |name: &str| UserName::new(Text::sanitize(name).as_str()).normalized();
     form(typed) == form(shown)
-}
-
-/// The name in front of a message, if there is one: one word and a colon.
-fn author(text: &str) -> Option<&str> {
-    let (author, _) = text.split_once(": ")?;
-    let is_name = legacy::is_word(author) && author.contains(char::is_alphanumeric);
-    (is_name && !["*", "--", "?"].iter().any(|mark| author.starts_with(mark))).then_some(author)
 }

@@ -3,6 +3,7 @@
 use super::*;
 use crate::crypto::PublicKey;
 use crate::protocol::ClientMessage;
+use crate::protocol::KeyAnnouncement;
 use crate::protocol::Package;
 use crate::protocol::legacy::decode_client;
 use std::sync::LazyLock;
@@ -18,6 +19,11 @@ fn private(i: usize) -> PrivateKey {
     PrivateKey::from_pem(&PEMS[i]).unwrap()
 }
 
+/// The key of the server's certificate.
+fn server() -> Fingerprint {
+    Fingerprint::of(b"server")
+}
+
 fn print(i: usize) -> Fingerprint {
     private(i).public().fingerprint()
 }
@@ -29,12 +35,16 @@ struct Client {
 
 impl Client {
     fn new() -> Self {
-        Self::knowing(Keyring::default())
+        Self::knowing(&[])
     }
 
-    fn knowing(keyring: Keyring) -> Self {
+    fn knowing(learned: &[Learned]) -> Self {
+        let mut pins = Pins::default();
+        learned.iter().for_each(|learned| pins.learn(learned));
+        let signing_key = SigningKey::from_seed(&[OWN as u8; 32]);
+        let own = Own { rsa: private(OWN), signing_key, run: RunId([OWN as u8; 16]), server: server() };
         let now = Now { elapsed: Duration::ZERO, unix: 1_700_000_000 };
-        Self { machine: Machine::new(private(OWN), keyring).unwrap(), now }
+        Self { machine: Machine::new(own, pins).unwrap(), now }
     }
 
     /// Logged in as alice and in the room r, with bob's key.
@@ -92,21 +102,29 @@ impl Client {
 
 fn describe(output: &Output) -> String {
     match output {
+        Output::Send(bytes) if matches!(legacy::decode_server(bytes), FromServer::Bundle(_)) => {
+            let package = Package::from_json(std::str::from_utf8(bytes).unwrap()).unwrap();
+            format!("BUNDLE {}", package.room)
+        }
         Output::Send(bytes) => match decode_client(bytes) {
             ClientMessage::Command(_) => String::from_utf8(bytes.clone()).unwrap(),
             ClientMessage::Key(key) => format!("KEY {}", key.user),
             ClientMessage::Chat(Ok(package)) => {
+                assert!(matches!(legacy::decode_server(bytes), FromServer::Signed(..)), "it is signed");
                 let readers: Vec<_> = package.encrypted_keys.keys().map(String::as_str).collect();
                 format!("CHAT {} for {}", package.room, readers.join(" "))
             }
             other => panic!("{other:?}"),
         },
         Output::Close => "CLOSE".into(),
-        Output::Pin { user, key, replaces } => {
+        Output::Remember(Learned::Rsa { user, key, replaces }) => {
             let who = (0..3).find(|i| print(*i) == *key).unwrap();
             format!("PIN {user} {who}{}", if *replaces { " again" } else { "" })
         }
-        Output::Message(text) => text.to_string(),
+        Output::Remember(learned) => format!("{learned:?}"),
+        Output::Message(shown) => shown.to_string(),
+        Output::Nameless(text) => format!("?: {text}"),
+        Output::Alarm(alarm) => format!("! {alarm}"),
         Output::Server(text) => format!("-- {text}"),
         Output::Say(words) => format!("* {words}"),
     }
@@ -122,7 +140,7 @@ fn commands_go_at_once_each_with_its_key_and_a_line_waits_for_their_answers() {
     assert_eq!(client.hears("Registration successful for alice. You may now /login.").len(), 1);
     assert_eq!(client.hears("Login successful. Welcome, alice!").len(), 1);
     assert_eq!(client.hears_key("bob", BOB), ["PIN bob 1"]);
-    assert_eq!(client.hears("alice joined the chat!"), ["-- alice joined the chat!"]);
+    assert_eq!(client.hears("alice joined the chat!"), ["-- alice joined the chat!", "BUNDLE r"]);
     assert_eq!(client.later(100), ["CHAT r for bob alice"]);
 }
 
@@ -226,10 +244,10 @@ fn gods_join_has_no_answer_and_is_done_after_five_seconds_or_with_the_next_answe
     };
     let mut patient = god();
     assert!(patient.later(4999).is_empty());
-    assert_eq!(patient.later(1), ["CHAT r for bob god"]);
+    assert_eq!(patient.later(1), ["BUNDLE r", "CHAT r for bob god"]);
     let mut listing = god();
     assert!(listing.types("/list").is_empty());
-    assert_eq!(listing.later(5000), ["CHAT r for bob god", "CMD::/list"]);
+    assert_eq!(listing.later(5000), ["BUNDLE r", "CHAT r for bob god", "CMD::/list"]);
     let mut refused = Client::new();
     refused.types("/login god g");
     refused.hears("Login successful. Welcome, god!");
@@ -245,7 +263,7 @@ fn a_server_that_answers_too_late_is_not_waited_for() {
     client.types("/join s p");
     client.types("hello");
     let late = "* The server has not answered /join s yet. Going on as if it had.";
-    assert_eq!(client.later(5000), [late, "CHAT s for bob alice"]);
+    assert_eq!(client.later(5000), [late, "BUNDLE s", "CHAT s for bob alice"]);
     client.hears("Incorrect room password.");
     assert_eq!(client.types("hello"), ["CHAT r for bob alice"]);
 }
@@ -266,10 +284,10 @@ fn a_refused_list_is_not_taken_for_a_refused_join() {
 #[test]
 fn the_key_is_announced_again_to_whoever_comes_and_once_to_many() {
     let mut client = Client::in_room();
-    assert_eq!(client.hears("bob joined the chat!"), ["-- bob joined the chat!", "KEY alice"]);
+    assert_eq!(client.hears("bob joined the chat!"), ["-- bob joined the chat!", "KEY alice", "BUNDLE r"]);
     assert_eq!(client.hears("eve joined the chat!"), ["-- eve joined the chat!"]);
     assert_eq!(client.hears("dan joined the chat!"), ["-- dan joined the chat!"]);
-    assert_eq!(client.later(50), ["KEY alice"]);
+    assert_eq!(client.later(50), ["KEY alice", "BUNDLE r"]);
     assert_eq!(client.hears("alice joined the chat!").len(), 1, "one's own second session has the key");
 }
 
@@ -299,12 +317,13 @@ fn another_key_for_a_pinned_name_is_loud_and_unused_until_it_is_accepted() {
     }
     assert!(client.hears_key("bob", EVE).is_empty());
     assert_eq!(client.types("hello"), ["CHAT r for bob alice"], "under the old key");
-    assert_eq!(client.types("/accept nobody"), ["* nobody has shown no other key."]);
+    assert_eq!(client.types("/accept nobody"), ["* nobody has shown no other key. Nothing is changed."]);
     let wrong = format!("/accept bob {}", print(OWN));
-    assert_eq!(client.types(&wrong), ["* bob has not shown that key."], "exactly the key that the person expects");
+    let refused = format!("* bob has not shown that key, but {}. Nothing is changed.", print(EVE));
+    assert_eq!(client.types(&wrong), [refused], "exactly the key that the person expects");
     assert_eq!(client.types("/accept").len(), 1);
     assert_eq!(client.types("/accept bob").last().unwrap(), "PIN bob 2 again");
-    let mut late = Client::knowing(Keyring::new([(UserName::new("bob"), print(BOB))].into()));
+    let mut late = Client::knowing(&[Learned::Rsa { user: UserName::new("bob"), key: print(BOB), replaces: false }]);
     late.types("/login alice a");
     late.types("/join r p");
     late.hears("Login successful. Welcome, alice!");
@@ -345,8 +364,11 @@ fn messages_are_opened_and_cleaned_and_cannot_pass_for_anything_else() {
     let mut client = Client::in_room();
     let own = private(OWN);
     let hears = |client: &mut Client, plain: &str| client.hears_chat(plain, "alice", own.public());
-    assert_eq!(hears(&mut client, "bob: hello"), ["bob: hello"]);
-    assert_eq!(hears(&mut client, "bob: \x1b[2Jhe\u{202e}llo\nyou"), ["bob: [2Jhello you"]);
+    assert_eq!(hears(&mut client, "bob: hello"), ["bob (unsigned, legacy): hello"]);
+    let cleaned = ["bob (unsigned, legacy): [2Jhello you"];
+    assert_eq!(hears(&mut client, "bob: \x1b[2Jhe\u{202e}llo\nyou"), cleaned);
+    assert_eq!(hears(&mut client, "bob(verified): hi"), ["bob%28verified%29 (unsigned, legacy): hi"]);
+    assert_eq!(hears(&mut client, "b\x1b[2Job: hi"), ["b%1B%5B2Job (unsigned, legacy): hi"]);
     assert_eq!(hears(&mut client, "eve joined the chat!"), ["?: eve joined the chat!"]);
     assert_eq!(hears(&mut client, "* Trusted: yes"), ["?: * Trusted: yes"]);
     assert_eq!(hears(&mut client, "\n* no: name"), ["?:  * no: name"]);

@@ -6,7 +6,7 @@ use zeroize::Zeroizing;
 
 use crate::client::failure::Failure;
 use crate::client::key_name::KeyName;
-use crate::client::known_keys::{Change, Learned};
+use crate::client::known_keys::Change;
 use crate::client::machine::{self, Now};
 use crate::client::modern::{self, Input, Job};
 use crate::client::screen::Line;
@@ -116,12 +116,12 @@ fn legacy_input(input: Input) -> Option<machine::Input> {
 fn of_legacy(output: machine::Output, realm: KeyName) -> Deed {
     match output {
         machine::Output::Send(message) => Deed::Send(message.into()),
-        machine::Output::Pin { user, key, replaces } => {
-            Deed::Remember(Change::Learned(realm, Learned::Rsa { user, key, replaces }))
-        }
-        machine::Output::Message(text) => Deed::Show(Line::Heard(text)),
+        machine::Output::Remember(learned) => Deed::Remember(Change::Learned(realm, learned)),
+        machine::Output::Message(shown) => Deed::Show(Line::Message(shown)),
+        machine::Output::Nameless(text) => Deed::Show(Line::Nameless(text)),
         machine::Output::Server(text) => Deed::Show(Line::Server(text)),
         machine::Output::Say(words) => Deed::Show(Line::Own(words)),
+        machine::Output::Alarm(alarm) => Deed::Show(Line::Alarm(alarm.to_string())),
         machine::Output::Close => Deed::Close,
     }
 }

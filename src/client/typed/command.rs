@@ -6,8 +6,12 @@ use crate::client::key_name::KeyName;
 use crate::names::{Password, RoomName, Text, UserName};
 use crate::protocol::legacy;
 
-/// What a legacy server knows, and `/accept`, which asks no server.
-pub const LEGACY: &[&str] = &["/register", "/login", "/create", "/join", "/list", "/accept"];
+/// What a legacy server knows, and [`KEYS`].
+pub const LEGACY: &[&str] =
+    &["/register", "/login", "/create", "/join", "/list", "/keys", "/verify", "/accept", "/block", "/unblock"];
+
+/// Those about keys, which ask no server.
+const KEYS: &[&str] = &["/keys", "/verify", "/accept", "/block", "/unblock"];
 
 /// What the modern wire knows.
 pub const MODERN: &[&str] = &[
@@ -155,19 +159,14 @@ pub fn modern_alone(line: &str) -> Option<&'static str> {
     only_modern.find(|known| known.eq_ignore_ascii_case(word)).copied()
 }
 
-/// Name and fingerprint of an `/accept`, if the line is one.
+/// The command of a line about keys.
 ///
 /// # Errors
 /// How it is used.
-pub fn accepted(line: &str) -> Option<Result<(UserName, Option<KeyName>), Misuse>> {
-    let is_it = legacy::words(line).next()?.eq_ignore_ascii_case("/accept");
-    is_it.then(|| match Command::parse(line)? {
-        Command::Accept(user, key) => Ok((user, key)),
-        _ => Err(Misuse::Usage(ACCEPT)),
-    })
+pub fn about_keys(line: &str) -> Option<Result<Command, Misuse>> {
+    let word = legacy::words(line).next()?;
+    KEYS.iter().any(|known| known.eq_ignore_ascii_case(word)).then(|| Command::parse(line))
 }
-
-const ACCEPT: &str = "/accept NAME [FINGERPRINT]";
 
 fn usage(word: &str) -> Option<&'static str> {
     Some(match word {
@@ -192,7 +191,7 @@ fn usage(word: &str) -> Option<&'static str> {
         "/unmute" => "/unmute USER",
         "/keys" => "/keys [NAME]",
         "/verify" => "/verify NAME, and /verify NAME yes when the two numbers are the same",
-        "/accept" => ACCEPT,
+        "/accept" => "/accept NAME [FINGERPRINT]",
         "/block" => "/block NAME",
         "/unblock" => "/unblock NAME",
         _ => return None,
@@ -435,12 +434,18 @@ mod tests {
     fn what_the_old_wire_does_not_know_is_told_from_what_it_does() {
         assert_eq!(modern_alone("/WHO"), Some("/who"));
         assert_eq!(modern_alone("/room passwd x"), Some("/room"));
-        for known in ["/login a b", "/list", "/accept bob", "/nonsense", "/", ""] {
+        for known in ["/login a b", "/list", "/accept bob", "/verify bob", "/nonsense", "/", ""] {
             assert_eq!(modern_alone(known), None, "{known}");
         }
-        assert!(accepted("/join r p").is_none());
-        assert_eq!(accepted("/Accept bob"), Some(Ok((UserName::new("bob"), None))));
-        assert!(matches!(accepted("/accept"), Some(Err(Misuse::Usage(_)))));
+    }
+
+    #[test]
+    fn the_commands_about_keys_are_of_both_wires() {
+        assert!(KEYS.iter().all(|word| LEGACY.contains(word) && MODERN.contains(word)));
+        assert!(matches!(about_keys("/Accept bob"), Some(Ok(Command::Accept(user, None))) if user.as_str() == "bob"));
+        assert!(matches!(about_keys("/verify bob YES"), Some(Ok(Command::Verify { same: true, .. }))));
+        assert!(matches!(about_keys("/accept"), Some(Err(Misuse::Usage(_)))));
+        assert!(about_keys("/join r p").is_none() && about_keys("").is_none());
     }
 
     proptest! {
