@@ -28,10 +28,8 @@ pub const BUNDLE_WAIT: Duration = Duration::from_secs(2);
 /// What an announced key turned out to be.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Seen {
-    /// The key that was expected, or something that was said before.
+    /// The first key for this name, which is pinned from now on; the key that was expected; or something that was said before.
     Known,
-    /// The first key for this name: it is pinned from now on.
-    First(Fingerprint),
     /// Another key than the pinned one. It is not used.
     Changed {
         /// The key that is pinned.
@@ -121,12 +119,10 @@ impl Keyring {
 
     fn see_key(&mut self, user: &UserName, reader: Reader, now: Duration) -> Seen {
         let shown = reader.key.fingerprint();
-        let is_pinned = self.people.pins().rsa.contains_key(user);
         match self.people.meet_legacy(user, &reader.key) {
             Verdict::Good(_) => {
-                let is_first = !is_pinned && !self.people.signs(user);
                 self.readers.insert(user.clone(), reader);
-                if is_first { Seen::First(shown) } else { Seen::Known }
+                Seen::Known
             }
             Verdict::Changed { .. } if self.people.signs(user) => {
                 self.doubt(user, shown, now);
@@ -377,8 +373,11 @@ mod tests {
     #[test]
     fn the_first_key_is_pinned_and_another_waits_for_the_persons_word() {
         let mut ring = ring(&[]);
-        assert_eq!(ring.see(&name("bob"), &pem(0), NOW), Seen::First(print(0)));
-        assert_eq!(ring.see(&name("bob"), &pem(0), NOW), Seen::Known);
+        for _ in 0..2 {
+            assert_eq!(ring.see(&name("bob"), &pem(0), NOW), Seen::Known);
+        }
+        let first = Learned::Rsa { user: name("bob"), key: print(0), replaces: false };
+        assert_eq!(ring.people.take_learned(), [first]);
         let changed = Seen::Changed { pinned: print(0), shown: print(1) };
         assert_eq!(ring.see(&name("bob"), &pem(1), NOW), changed);
         assert_eq!(ring.see(&name("bob"), &pem(1), NOW), Seen::Known, "the warning is not repeated");

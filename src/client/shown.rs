@@ -63,6 +63,13 @@ pub enum Mark {
         /// What the server says.
         server: u64,
     },
+    /// The author's clock and the one of this device differ by more than two minutes: seconds since 1970.
+    Came {
+        /// What the author says.
+        author: u64,
+        /// When it came.
+        here: u64,
+    },
     /// The author's name can be taken for another's that was known before.
     LooksLike(UserName),
 }
@@ -74,6 +81,9 @@ impl fmt::Display for Mark {
             Self::SentBefore(None) => f.write_str("(sent before others were gone)"),
             Self::Times { author, server } => {
                 write!(f, "(written {}, says the author; sent {}, says the server)", Clock(*author), Clock(*server))
+            }
+            Self::Came { author, here } => {
+                write!(f, "(written {}, says the author; came {})", Clock(*author), Clock(*here))
             }
             Self::LooksLike(name) => write!(f, "(another than {}, whose name looks like this)", Name(name)),
         }
@@ -227,13 +237,15 @@ mod tests {
             Mark::SentBefore(Some(UserName::new("eve"))),
             Mark::SentBefore(None),
             Mark::Times { author: 1_700_000_000, server: 1_700_000_500 },
+            Mark::Came { author: 1_700_000_000, here: 1_700_000_500 },
             Mark::LooksLike(UserName::new("bob")),
         ];
         let line = Shown { marks, ..shown("bоb", Trust::Pinned) }.to_string();
         assert_eq!(
             line,
             "bоb (pinned) (sent before eve was gone) (sent before others were gone) (written 2023-11-14 22:13:20, says the \
-             author; sent 2023-11-14 22:21:40, says the server) (another than bob, whose name looks like this): hello"
+             author; sent 2023-11-14 22:21:40, says the server) (written 2023-11-14 22:13:20, says the author; came 2023-11-14 \
+             22:21:40) (another than bob, whose name looks like this): hello"
         );
     }
 

@@ -28,7 +28,7 @@ impl Machine {
         }
         self.key_came = Some(now.elapsed);
         match self.keyring.see(user, &key.pem, now.elapsed) {
-            Seen::Known | Seen::First(_) => {}
+            Seen::Known => {}
             Seen::Changed { pinned, shown } => out.extend(
                 [
                     format!("WARNING: the key of {user} is not the one that was seen before!"),

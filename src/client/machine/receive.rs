@@ -16,6 +16,9 @@ use crate::protocol::modern::Signed;
 use crate::protocol::{Package, legacy};
 use crate::transcript::{BundleHash, MessageHash};
 
+/// How far an author's clock and the own one may differ, in seconds.
+const CLOCKS: u64 = 120;
+
 /// Longest name of a message that is taken for one, in bytes.
 const MAX_NAME: usize = 1024;
 
@@ -93,6 +96,13 @@ impl Machine {
             self.give_up(&said, out);
         }
         while let Some(user) = self.heard.lost(now.elapsed, None) {
+            self.tell_lost(user, out);
+        }
+    }
+
+    /// What the person writes on another device has this one's key only where it costs nothing.
+    fn tell_lost(&self, user: UserName, out: &mut Vec<Output>) {
+        if !self.is_own(&user) {
             out.push(Output::Alarm(Alarm::Unreadable(user, Unreadable::NoEntry)));
         }
     }
@@ -117,7 +127,7 @@ impl Machine {
         match verdict {
             Verdict::Good(trust) => {
                 if self.count(now, &account, &said, out) {
-                    self.open(account, trust, &said, out);
+                    self.open(now, account, trust, &said, out);
                 }
             }
             Verdict::Changed { pinned, shown } => {
@@ -134,7 +144,8 @@ impl Machine {
         if self.heard.is_keyless(&id) {
             return said.entry.is_some();
         }
-        let counted = match self.heard.is_opened(&id) {
+        // What was shown as unsigned, because its author's keys came too late, is not shown again.
+        let counted = match self.heard.is_opened(&id) || self.heard.unsigned(&id.hash).is_some() {
             true => Counted::Repeated,
             false => self.heard.counters.take(said.room.clone(), account, id.author.run, id.counter),
         };
@@ -158,20 +169,23 @@ impl Machine {
     /// Of a message that was not heard of before.
     fn is_to_open(&mut self, now: Now, account: &UserName, said: &Said, out: &mut Vec<Output>) -> bool {
         let id = said.id();
-        let mut lost = Vec::from_iter(std::iter::from_fn(|| self.heard.lost(now.elapsed, Some(&id.author))));
-        if said.entry.is_none() {
-            lost.extend(self.heard.note_keyless(now.elapsed, id, account.clone()));
+        while let Some(user) = self.heard.lost(now.elapsed, Some(&id.author)) {
+            self.tell_lost(user, out);
         }
-        out.extend(lost.into_iter().map(|user| Output::Alarm(Alarm::Unreadable(user, Unreadable::NoEntry))));
+        if said.entry.is_none()
+            && let Some(user) = self.heard.note_keyless(now.elapsed, id, account.clone())
+        {
+            self.tell_lost(user, out);
+        }
         said.entry.is_some()
     }
 
-    fn open(&mut self, account: UserName, trust: Trust, said: &Said, out: &mut Vec<Output>) {
+    fn open(&mut self, now: Now, account: UserName, trust: Trust, said: &Said, out: &mut Vec<Output>) {
         self.heard.note_opened(said.id());
         self.keyring.come(&account); // who speaks here is here
         match self.unseal(&account, said) {
             Ok(text) => {
-                let (place, marks) = (Place::Room(said.room.clone()), Vec::new());
+                let (place, marks) = (Place::Room(said.room.clone()), clocks(&said.token, now).into_iter().collect());
                 self.show(Shown { author: account, trust, place, marks, text }, out);
             }
             Err(alarm) => out.push(Output::Alarm(alarm)),
@@ -231,6 +245,13 @@ impl Machine {
             out.push(Output::Alarm(alarm));
         }
     }
+}
+
+/// The author's clock and the own one, if they differ by much: nothing else tells that a server kept a message from before this
+/// client's start.
+fn clocks(token: &str, now: Now) -> Option<Mark> {
+    let author = envelope::timestamp(token)?;
+    (author.abs_diff(now.unix) > CLOCKS).then_some(Mark::Came { author, here: now.unix })
 }
 
 /// The name in front of a message, if there is one, and what follows it: one word and a colon.

@@ -1,5 +1,7 @@
 //! The client against a scripted server; what it does is written as one line for each thing done.
 
+mod signed;
+
 use super::*;
 use crate::crypto::PublicKey;
 use crate::protocol::ClientMessage;
@@ -28,6 +30,16 @@ fn print(i: usize) -> Fingerprint {
     private(i).public().fingerprint()
 }
 
+const START: Now = Now { elapsed: Duration::ZERO, unix: 1_700_000_000 };
+
+fn machine(run: usize, signer: usize, rsa: usize, learned: &[Learned]) -> Machine {
+    let mut pins = Pins::default();
+    learned.iter().for_each(|learned| pins.learn(learned));
+    let signing_key = SigningKey::from_seed(&[signer as u8; 32]);
+    let own = Own { rsa: private(rsa), signing_key, run: RunId([run as u8; 16]), server: server() };
+    Machine::new(own, pins).unwrap()
+}
+
 struct Client {
     machine: Machine,
     now: Now,
@@ -39,12 +51,17 @@ impl Client {
     }
 
     fn knowing(learned: &[Learned]) -> Self {
-        let mut pins = Pins::default();
-        learned.iter().for_each(|learned| pins.learn(learned));
-        let signing_key = SigningKey::from_seed(&[OWN as u8; 32]);
-        let own = Own { rsa: private(OWN), signing_key, run: RunId([OWN as u8; 16]), server: server() };
-        let now = Now { elapsed: Duration::ZERO, unix: 1_700_000_000 };
-        Self { machine: Machine::new(own, pins).unwrap(), now }
+        Self::of(OWN, learned)
+    }
+
+    /// One of several clients.
+    fn of(i: usize, learned: &[Learned]) -> Self {
+        Self { machine: machine(i, i, i, learned), now: START }
+    }
+
+    /// One of several clients, with the signing key of another.
+    fn with_keys(run: usize, signer: usize, rsa: usize) -> Self {
+        Self { machine: machine(run, signer, rsa, &[]), now: START }
     }
 
     /// Logged in as alice and in the room r, with bob's key.
