@@ -12,16 +12,18 @@ use std::path::Path;
 use std::process::{Command, Output, Stdio};
 use std::sync::Arc;
 use std::thread::JoinHandle;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use common::programs::Program;
 use common::{Friend, Server};
 use rustls::{ServerConfig, ServerConnection};
+use secure_chat::client::signed::Signer;
 use secure_chat::crypto::{Fingerprint, PrivateKey, PublicKey, SigningKey, envelope};
-use secure_chat::names::{RoomName, Text};
+use secure_chat::names::{RoomName, Text, UserName};
 use secure_chat::protocol::Package;
 use secure_chat::protocol::modern::{Hello, Limits, encode_hello};
 use secure_chat::tls::{MODERN, Received, ServerIdentity, Stream, server_config};
-use secure_chat::transcript;
+use secure_chat::transcript::{self, Realm, RunId};
 
 fn client(server: &str, home: &Path, more: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_chat-client"));
@@ -201,7 +203,8 @@ fn nothing_that_a_server_sends_brings_a_control_character_out_and_the_printable_
     ] {
         assert!(out.lines().any(|line| line == rest), "{rest:?} alone in {out}");
         if rest != "ok!" {
-            assert!(out.contains(&format!("m[1mallory: {rest}")), "{rest:?} as a message in {out}");
+            let message = format!("m%1B%5B1mallory (unsigned, legacy): {rest}");
+            assert!(out.lines().any(|line| line == message), "{rest:?} as a message in {out}");
         }
     }
 }
@@ -326,6 +329,58 @@ fn a_changed_key_of_a_server_of_the_old_wire_is_refused_before_any_password_is_s
         assert!(now.contains(&format!("pinned {}", if hears { own } else { known })), "{now}");
         fake.thread.join().unwrap();
     }
+}
+
+#[test]
+fn a_server_of_the_old_wire_can_drop_what_is_signed_but_not_in_silence() {
+    let dir = tempfile::tempdir().unwrap();
+    let (sent, realm) = std::sync::mpsc::channel();
+    let fake = Fake::start(dir.path(), move |mut client| {
+        let alice = client.lets_in();
+        let (room, rsa) = (RoomName::new("r"), PrivateKey::generate().unwrap());
+        let mut bob = Signer::new(realm.recv().unwrap(), SigningKey::generate(), RunId([1; 16]));
+        bob.set_account(&UserName::new("bob"), &rsa).unwrap();
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
+        let mut says = |text: &str| {
+            let sealed = envelope::seal(&format!("bob: {text}"), now);
+            let signed = bob.sign(&room, &sealed).unwrap();
+            let keys = [("alice".to_owned(), sealed.wrap_for(&alice).unwrap())].into_iter().collect();
+            (Package::new(sealed.token, keys, room.clone()), signed)
+        };
+        let said = ["one", "two", "three", "four", "five"].map(|text| says(text));
+        let package = |i: usize| said[i].1.package(&said[i].0);
+        client.says(format!("PUBKEY::bob::{}", rsa.public().pem()));
+        client.says(bob.announcement(&room).unwrap());
+        client.says(package(0));
+        client.says(package(0)); // again
+        client.says(package(2)); // and two is dropped
+        client.says(package(1)); // no, it comes late
+        client.says(said[3].0.to_json()); // without its signature
+        client.says(said[0].1.package(&said[3].0)); // under that of another message
+        client.says(package(4));
+        client.closes();
+    });
+    sent.send(Realm(*fake.fingerprint.as_bytes())).unwrap();
+    let ended = run(&fake.address.to_string(), &dir.path().join("id"), &[], LOGIN);
+    fake.thread.join().unwrap();
+    let (out, words) = (text(&ended.stdout), text(&ended.stderr));
+    let shown: Vec<&str> = out.lines().filter(|line| line.starts_with("bob")).collect();
+    assert_eq!(shown, ["bob (pinned): one", "bob (pinned): three", "bob (pinned): five"], "{words}");
+    let warnings: Vec<&str> = words.lines().filter(|line| line.starts_with("* WARNING")).collect();
+    let expected = [
+        "a message of bob was repeated",
+        "1 message or act of bob is missing",
+        "a message of bob was repeated, or came too late",
+        "in the name of bob without a signature",
+        "1 message or act of bob is missing",
+    ];
+    assert_eq!(warnings.len(), expected.len(), "{words}");
+    for (warning, expected) in warnings.iter().zip(expected) {
+        assert!(warning.contains(expected), "{expected:?}: {words}");
+    }
+    let known = fs::read_to_string(dir.path().join("id/known_keys")).unwrap();
+    assert!(known.contains(&format!("signer {} bob seen ed25519:", fake.fingerprint)), "{known}");
+    assert!(known.contains(&format!("device {} bob ", fake.fingerprint)), "{known}");
 }
 
 /// A realm as people write it.

@@ -94,7 +94,8 @@ impl Cable {
 fn pass_on(mut from: TcpStream, mut to: TcpStream, is_cut: &AtomicBool) {
     let mut buffer = [0; 4096];
     while let Ok(len) = from.read(&mut buffer) {
-        if len == 0 || (!is_cut.load(Ordering::SeqCst) && to.write_all(&buffer[..len]).is_err()) {
+        if len == 0 || (!is_cut.load(Ordering::SeqCst) && to.write_all(buffer.get(..len).unwrap_or_default()).is_err())
+        {
             break;
         }
     }

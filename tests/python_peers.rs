@@ -188,14 +188,14 @@ fn in_a_python_servers_room_ours_read_each_other_and_every_python_client_that_ha
     settle(&[&early, &one, &late, &two]);
     // Ours read each other, whoever came first.
     two.types("hello from two");
-    one.shows("two: hello from two");
+    one.shows("two (pinned): hello from two");
     one.types("hello from one");
-    two.shows("one: hello from one");
+    two.shows("one (pinned): hello from one");
     // Python clients that have seen our key, and whose key we have seen, read us and are read.
     late.shows("one: hello from one");
     late.types("hello from late");
-    one.shows("late: hello from late");
-    two.shows("late: hello from late"); // `one` and `two` announced their keys again when they saw somebody join
+    one.shows("late (unsigned, legacy): hello from late");
+    two.shows("late (unsigned, legacy): hello from late"); // `one` and `two` announced their keys again when they saw somebody join
     // The earlier Python member reads a later client of ours once it joins again.
     early.types("/join lobby pw");
     one.shows("early joined the chat!");
@@ -203,7 +203,97 @@ fn in_a_python_servers_room_ours_read_each_other_and_every_python_client_that_ha
     one.types("again");
     early.shows("one: again");
     early.types("hello from early");
-    one.shows("early: hello from early");
+    one.shows("early (unsigned, legacy): hello from early");
+}
+
+#[test]
+fn in_a_python_servers_room_ours_prove_themselves_to_each_other_and_all_read_all() {
+    let Some(python) = python() else { return };
+    let dir = tempfile::tempdir().unwrap();
+    let (_server, port) = python_server(&python, dir.path());
+    make_room(&python, port, dir.path());
+    let names = ["P0", "O0", "O1", "P1"];
+    let mut clients: Vec<(&str, Program)> = Vec::new();
+    for name in names {
+        let client = match name.starts_with('P') {
+            true => python_client(&python, port, dir.path(), name),
+            false => our_client(port, dir.path(), name),
+        };
+        enter(&client, name);
+        for (_, other) in &clients {
+            other.shows(&format!("{name} joined the chat!"));
+        }
+        clients.push((name, client));
+    }
+    // Those who came early join again: a Python server replays no key, and no Python client gives its own again.
+    for (name, client) in &clients {
+        client.types("/join lobby pw");
+        client.shows(&format!("{name} joined the chat!"));
+    }
+    settle(&clients.iter().map(|(_, client)| client).collect::<Vec<_>>());
+    for (sender, client) in &clients {
+        client.types(&format!("hello from {sender}"));
+        for (reader, client) in clients.iter().filter(|(name, _)| name != sender) {
+            client.shows(&said(reader, sender));
+        }
+    }
+    for (name, mut client) in clients {
+        client.exit_code();
+        let rest = client.rest();
+        assert!(
+            rest.iter().all(|line| line.ends_with(" left the chat.")),
+            "bundles are nothing to see: {name} {rest:?}"
+        );
+    }
+}
+
+#[test]
+fn an_impostor_with_the_password_of_a_pinned_name_is_refused_and_reads_nothing() {
+    let Some(python) = python() else { return };
+    let dir = tempfile::tempdir().unwrap();
+    let (_server, port) = python_server(&python, dir.path());
+    make_room(&python, port, dir.path());
+    let (alice, bob) = (our_client(port, dir.path(), "alice"), our_client(port, dir.path(), "bob"));
+    let pat = python_client(&python, port, dir.path(), "pat");
+    for (client, name) in [(&alice, "alice"), (&bob, "bob"), (&pat, "pat")] {
+        enter(client, name);
+    }
+    settle(&[&alice, &bob, &pat]);
+    bob.types("it is me");
+    alice.shows("bob (pinned): it is me");
+    // Both hold the same number against each other.
+    let number = |client: &Program, other: &str| {
+        client.types(&format!("/verify {other}"));
+        client.complains("The safety number");
+        client.complains("   ")
+    };
+    assert_eq!(number(&alice, "bob"), number(&bob, "alice"));
+    alice.types("/verify bob yes");
+    alice.complains("bob is verified.");
+
+    let impostor = python_client(&python, port, dir.path(), "impostor");
+    impostor.types("/login bob secret");
+    impostor.shows("Login successful. Welcome, bob!");
+    impostor.types("/join lobby pw");
+    impostor.shows("bob joined the chat!");
+    alice.complains("a key came in the name of bob that bob has not signed");
+    settle(&[&alice, &bob, &pat, &impostor]);
+    impostor.types("send money");
+    alice.complains("a message came in the name of bob without a signature");
+    alice.types("for bob alone");
+    bob.shows("alice (pinned): for bob alone");
+    pat.shows("alice: for bob alone");
+    pat.types("/join lobby pw");
+    impostor.shows("pat joined the chat!");
+    settle(&[&pat, &impostor]);
+    bob.types("still me");
+    alice.shows("bob (verified): still me");
+    let mut impostor = impostor;
+    impostor.exit_code();
+    assert!(!impostor.rest().iter().any(|line| line.contains("for bob alone")));
+    let mut alice = alice;
+    alice.exit_code();
+    assert!(!alice.rest().iter().any(|line| line.contains("send money")));
 }
 
 #[test]

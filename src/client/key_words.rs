@@ -77,7 +77,7 @@ pub(super) fn verify(people: &mut People, user: &UserName) -> String {
 pub(super) fn accepted(user: &UserName, accepted: Result<KeyName, Refused>) -> String {
     let name = Name(user);
     match accepted {
-        Ok(key @ KeyName::Sha256(_)) => format!("The key {key} of {name} is accepted."),
+        Ok(key @ KeyName::Sha256(_)) => format!("The key of {name} is {key} from now on."),
         Ok(key) => format!("The key of {name} is {key} from now on. It is not verified: /verify {name}"),
         Err(Refused::Unnamed(key)) => {
             format!("{name} has shown the key {key}. If {name} confirms it by another way: /accept {name} {key}")
