@@ -23,13 +23,14 @@ const MAY_IMPORT: [(&str, &[&str]); 10] = [
 const SHARED: [&str; 2] = ["names", "transcript"];
 
 /// Files and folders in which there is no socket, file, thread, channel, clock or rustls.
-const PURE: [&str; 24] = [
+const PURE: [&str; 26] = [
     "names.rs",
     "transcript",
     "protocol",
     "crypto",
     "chat",
     "client/alarm.rs",
+    "client/bundles.rs",
     "client/counters.rs",
     "client/key_words.rs",
     "client/machine.rs",
@@ -38,6 +39,7 @@ const PURE: [&str; 24] = [
     "client/people.rs",
     "client/requests.rs",
     "client/shown.rs",
+    "client/signed.rs",
     "client/trust.rs",
     "client/trust",
     "client/typed.rs",

@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
+use crate::client::alarm::Alarm;
 use crate::client::counters::Counters;
 use crate::names::{RoomName, UserName};
 use crate::protocol::modern::{Reader, Signed};
@@ -87,7 +88,7 @@ pub(super) struct Heard {
     keyless: VecDeque<Keyless>,
     opened: Last<Id>,
     unsigned: Last<(MessageHash, UserName)>,
-    told: Last<MessageHash>,
+    told: Last<(MessageHash, Alarm)>,
 }
 
 impl Heard {
@@ -168,11 +169,11 @@ impl Heard {
         self.unsigned.add((hash, author));
     }
 
-    /// Whether something is said of a message for the first time.
-    pub(super) fn is_news(&mut self, hash: MessageHash) -> bool {
-        let is_news = !self.told.0.contains(&hash);
+    /// Whether this is said of a message for the first time.
+    pub(super) fn is_news(&mut self, hash: MessageHash, alarm: &Alarm) -> bool {
+        let is_news = !self.told.0.iter().any(|(told, what)| *told == hash && what == alarm);
         if is_news {
-            self.told.add(hash);
+            self.told.add((hash, alarm.clone()));
         }
         is_news
     }

@@ -241,7 +241,7 @@ impl Machine {
 
     /// Says something of a message, once, in however many packages it comes.
     fn alarm_once(&mut self, token: &str, alarm: Alarm, out: &mut Vec<Output>) {
-        if self.heard.is_news(MessageHash::of(token)) {
+        if self.heard.is_news(MessageHash::of(token), &alarm) {
             out.push(Output::Alarm(alarm));
         }
     }

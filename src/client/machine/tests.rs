@@ -40,6 +40,14 @@ fn machine(run: usize, signer: usize, rsa: usize, learned: &[Learned]) -> Machin
     Machine::new(own, pins).unwrap()
 }
 
+/// What signs for bob.
+fn bob() -> Signer {
+    let key = SigningKey::from_seed(&[BOB as u8; 32]);
+    let mut signer = Signer::new(Realm(*server().as_bytes()), key, RunId([BOB as u8; 16]));
+    signer.set_account(&UserName::new("bob"), &private(BOB)).unwrap();
+    signer
+}
+
 struct Client {
     machine: Machine,
     now: Now,
@@ -102,6 +110,21 @@ impl Client {
         let entry = sealed.wrap_for(key).unwrap();
         let package = Package::new(sealed.token, [(reader.to_owned(), entry)].into(), RoomName::new("r"));
         self.does(Input::Server(legacy::decode_server(&package.to_json())))
+    }
+
+    /// Something signed by bob, in a package for alice or for others.
+    fn hears_signed(&mut self, for_alice: bool) -> Vec<String> {
+        let sealed = crate::crypto::envelope::seal("bob: hi", 1);
+        let signed = bob().sign(&RoomName::new("r"), &sealed).unwrap();
+        let entry = sealed.wrap_for(private(OWN).public()).unwrap();
+        let reader = if for_alice { "alice" } else { "carol" };
+        let package = Package::new(sealed.token, [(reader.to_owned(), entry)].into(), RoomName::new("r"));
+        self.does(Input::Server(legacy::decode_server(&signed.package(&package))))
+    }
+
+    fn hears_bundle(&mut self) -> Vec<String> {
+        let bundle = bob().announcement(&RoomName::new("r")).unwrap();
+        self.does(Input::Server(legacy::decode_server(&bundle)))
     }
 
     /// Lets time pass, as long as the machine says or `ms` milliseconds.
@@ -443,7 +466,7 @@ proptest::proptest! {
     #![proptest_config(proptest::prelude::ProptestConfig::with_cases(300))]
     /// A deadline that stays in the past would keep the main thread spinning.
     #[test]
-    fn time_always_goes_on(steps in proptest::collection::vec((0usize..14, 0u64..700), 1..60)) {
+    fn time_always_goes_on(steps in proptest::collection::vec((0usize..18, 0u64..700), 1..60)) {
         let mut client = Client::new();
         for (step, wait) in steps {
             match step {
@@ -460,6 +483,10 @@ proptest::proptest! {
                 10 => client.hears("Room 'r' does not exist."),
                 11 => client.hears("Available rooms: r"),
                 12 => client.hears_key("bob", BOB),
+                13 => client.hears_key("bob", EVE),
+                14 => client.hears_signed(true),
+                15 => client.hears_signed(false),
+                16 => client.hears_bundle(),
                 _ => client.hears("Login failed. Invalid username or password."),
             };
             let end = client.now.elapsed + Duration::from_millis(wait);
