@@ -347,7 +347,7 @@ fn a_server_of_the_old_wire_can_drop_what_is_signed_but_not_in_silence() {
             let keys = [("alice".to_owned(), sealed.wrap_for(&alice).unwrap())].into_iter().collect();
             (Package::new(sealed.token, keys, room.clone()), signed)
         };
-        let said = ["one", "two", "three", "four", "five"].map(|text| says(text));
+        let said = ["one", "two", "three", "four", "five"].map(says);
         let package = |i: usize| said[i].1.package(&said[i].0);
         client.says(format!("PUBKEY::bob::{}", rsa.public().pem()));
         client.says(bob.announcement(&room).unwrap());
