@@ -38,10 +38,6 @@ impl Forger {
         Self { account, realm, signing, rsa, bundle, run: RunId(run), chain: ChainKey::from_raw(&[0xcc; 32]) }
     }
 
-    pub fn author<'a>(&'a self, room: &'a RoomName) -> Author<'a> {
-        Author { realm: self.realm, room, account: &self.account, bundle: self.bundle.hash(), run: self.run }
-    }
-
     pub fn entry(&self) -> RosterEntry {
         RosterEntry { account: self.account.clone(), key: EntryKey::Modern(self.bundle.hash()), run: self.run }
     }

@@ -1,5 +1,5 @@
-//! Keys for people who exist in tests alone. RSA keys are slow to make, so a few are shared: what tells people apart is the
-//! signing key and the name, which a bundle binds to the RSA key.
+//! Keys for people who exist in tests alone. RSA keys are slow to make, so a few lie ready and are shared: what tells people
+//! apart is the signing key and the name, which a bundle binds to the RSA key.
 
 use std::sync::{Arc, LazyLock};
 
@@ -9,9 +9,12 @@ use sha2::{Digest, Sha256};
 /// RSA keys that people share; the one behind them is the adversary's.
 pub const SHARED: usize = 4;
 
+/// They are the same in each run, so that what follows from a seed does so again. Nobody else has ever used them.
 static RSA: LazyLock<Vec<Arc<PrivateKey>>> = LazyLock::new(|| {
-    let makers: Vec<_> = (0..=SHARED).map(|_| std::thread::spawn(|| PrivateKey::generate().unwrap())).collect();
-    makers.into_iter().map(|maker| maker.join().unwrap().into()).collect()
+    let pem = include_str!("../data/rsa-keys-of-tests.private");
+    let keys: Vec<_> = pem.split_inclusive("-----END RSA PRIVATE KEY-----\n").collect();
+    assert_eq!(keys.len(), SHARED + 1);
+    keys.into_iter().map(|key| Arc::new(PrivateKey::from_pem(key).unwrap())).collect()
 });
 
 /// A device's key.

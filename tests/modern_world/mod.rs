@@ -1,7 +1,7 @@
 //! A world without sockets: the real hub, the real codec and real clients, with an adversary in the server's place. Time is
 //! virtual, and everything between a client and the hub passes as lines.
 
-#![allow(dead_code, unreachable_pub, reason = "each test uses its part")]
+#![allow(dead_code, unreachable_pub, unused_imports, reason = "each test uses its part")]
 
 pub mod keys;
 pub mod legacy;
@@ -12,7 +12,6 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::time::Duration;
 
 use secure_chat::chat::{Change, Dialect, SessionId, Verifier};
-use secure_chat::client::known_keys::Pins;
 use secure_chat::client::modern::{Done, Input, Job, Target};
 use secure_chat::crypto::PublicKey;
 use secure_chat::names::{RoomName, Text, UserName};
@@ -22,7 +21,7 @@ use secure_chat::transcript::RoomId;
 
 pub use self::legacy::LegacyPeer;
 pub use self::person::{Link, Person, Seen, Sent};
-pub use self::server::{Down, Server, exporter};
+pub use self::server::{Down, Happening, Server, exporter};
 
 /// Which way a line goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -108,6 +107,8 @@ pub struct World {
     pub for_others: HashSet<String>,
     /// Whether jobs are done at once.
     pub jobs_at_once: bool,
+    /// Whose queues may have something in them that was not looked at.
+    pub touched: Vec<Who>,
 }
 
 /// How often a machine may ask to be woken at one moment.
@@ -141,6 +142,7 @@ impl World {
             said: BTreeMap::new(),
             for_others: HashSet::new(),
             jobs_at_once: true,
+            touched: Vec::new(),
         }
     }
 
@@ -162,14 +164,15 @@ impl World {
     /// A person at a device, with a signing key.
     pub fn device(&mut self, account: &str, signing: &str, device: usize) -> Who {
         let rsa = keys::rsa(device);
-        self.people.push(Person::new(account, self.server.realm(), keys::signing(signing), rsa, Pins::default()));
+        let number = self.people.len();
+        self.people.push(Person::new(account, self.server.realm(), keys::signing(signing), rsa, number));
         Who(self.people.len() - 1)
     }
 
     /// The adversary's own client in this name, with keys of its own.
     pub fn intruder(&mut self, account: &str) -> Who {
         let (realm, signing) = (self.server.realm(), keys::signing("evil"));
-        self.people.push(Person::new(account, realm, signing, keys::adversary_rsa(), Pins::default()));
+        self.people.push(Person::new(account, realm, signing, keys::adversary_rsa(), self.people.len()));
         Who(self.people.len() - 1)
     }
 
@@ -220,6 +223,7 @@ impl World {
     /// Feeds a client; its connection is dropped if it says so.
     pub fn input(&mut self, who: Who, input: Input) {
         let now = self.now;
+        self.touched.push(who);
         if self[who].handle(now, input) {
             self.drop_link(who);
         }
@@ -227,16 +231,23 @@ impl World {
 
     /// Makes a connection.
     pub fn connect(&mut self, who: Who) {
+        self.dial(who);
+        self.settle();
+    }
+
+    /// Begins to make a connection.
+    pub fn dial(&mut self, who: Who) {
         self.drop_link(who);
         let session = self.server.open(self.now, Dialect::Modern);
         self.owners.insert(session, Owner::Person(who));
         self[who].link = Some(Link { session, up: Default::default(), down: Default::default() });
         self[who].reconnect = None;
         self.input(who, Input::Connected { exporter: exporter(session) });
-        self.settle();
+        self.post();
     }
 
-    fn drop_link(&mut self, who: Who) {
+    /// Drops a connection; the client does not notice yet.
+    pub fn drop_link(&mut self, who: Who) {
         if let Some(link) = self[who].link.take() {
             self.owners.remove(&link.session);
             self.server.close(self.now, link.session);
@@ -288,15 +299,21 @@ impl World {
             self.server.close(self.now, session);
         }
         self.legacy[old.0].lost();
-        self.settle();
+        self.post();
     }
 
     /// A message of a legacy peer.
     pub fn legacy_says(&mut self, old: Old, message: ClientMessage) {
+        self.legacy_tells(old, message);
+        self.settle();
+    }
+
+    /// A message of a legacy peer; what follows from it waits.
+    pub fn legacy_tells(&mut self, old: Old, message: ClientMessage) {
         if let Some(session) = self.legacy[old.0].session {
             self.server.legacy(self.now, session, message);
         }
-        self.settle();
+        self.post();
     }
 
     /// A text of a legacy peer.
@@ -316,6 +333,7 @@ impl World {
                 Some(Owner::Person(who)) => {
                     let who = *who;
                     self[who].link.as_mut().unwrap().down.push_back(down);
+                    self.touched.push(who);
                 }
                 Some(Owner::Legacy(old)) => self.deliver_legacy(*old, session, down),
                 None => {}
@@ -425,9 +443,18 @@ impl World {
         true
     }
 
+    /// Whose connection a session is.
+    pub fn person_at(&self, session: SessionId) -> Option<Who> {
+        match self.owners.get(&session)? {
+            Owner::Person(who) => Some(*who),
+            Owner::Legacy(_) => None,
+        }
+    }
+
     /// Lets everything happen that happens without time.
     pub fn settle(&mut self) {
         self.post();
+        self.touched.clear();
         loop {
             let mut goes_on = false;
             for who in (0..self.people.len()).map(Who) {
@@ -436,7 +463,7 @@ impl World {
                 }
             }
             if !goes_on {
-                return;
+                return self.touched.clear();
             }
         }
     }

@@ -55,6 +55,7 @@ pub struct Person {
     rsa: Arc<PrivateKey>,
     realm: Realm,
     machine: Machine,
+    number: usize,
     starts: u8,
     pub pins: Pins,
     pub screen: Vec<Seen>,
@@ -67,10 +68,13 @@ pub struct Person {
 }
 
 impl Person {
-    pub fn new(account: &str, realm: Realm, signing: SigningKey, rsa: Arc<PrivateKey>, pins: Pins) -> Self {
+    /// Somebody with these keys; `number` tells one client from every other one in its world.
+    pub fn new(account: &str, realm: Realm, signing: SigningKey, rsa: Arc<PrivateKey>, number: usize) -> Self {
+        let pins = Pins::default();
         Self {
             account: account.to_owned(),
-            machine: Machine::new(config(realm, &signing, &rsa, pins.clone(), 0)),
+            machine: Machine::new(config(realm, &signing, &rsa, pins.clone(), (number, 0))),
+            number,
             signing,
             rsa,
             realm,
@@ -88,7 +92,8 @@ impl Person {
     /// Starts the client anew: what it knew is gone, but for the keys and the pins.
     pub fn restart(&mut self) {
         self.starts = self.starts.wrapping_add(1);
-        self.machine = Machine::new(config(self.realm, &self.signing, &self.rsa, self.pins.clone(), self.starts));
+        let which = (self.number, self.starts);
+        self.machine = Machine::new(config(self.realm, &self.signing, &self.rsa, self.pins.clone(), which));
         self.jobs.clear();
         (self.link, self.reconnect, self.ended) = (None, None, false);
     }
@@ -206,9 +211,11 @@ impl std::fmt::Display for Seen {
     }
 }
 
-fn config(realm: Realm, signing: &SigningKey, rsa: &Arc<PrivateKey>, pins: Pins, start: u8) -> Config {
+fn config(realm: Realm, signing: &SigningKey, rsa: &Arc<PrivateKey>, pins: Pins, which: (usize, u8)) -> Config {
+    let (number, start) = which;
     let mut seed = *signing.expose_seed();
-    seed[0] ^= start;
+    seed[..8].copy_from_slice(&number.to_be_bytes());
+    seed[8] ^= start;
     let signing_key = SigningKey::from_seed(signing.expose_seed());
     Config { realm, signing_key, rsa: Arc::clone(rsa), pins, seed, scripted: false }
 }

@@ -1,25 +1,25 @@
 //! The server without sockets and threads: the real hub, the real codec, and between them what a connection's thread does.
 //! Passwords are compared as they are, and the disk is a value.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
 use secure_chat::chat::{
-    Change, Dialect, Directory, Effect, Entries, Hub, Input, KnownBundle, Now, RsaKey, SessionId, Verifier, Work,
-    WorkDone,
+    Audience, Change, Dialect, Directory, Effect, Entries, Hub, Input, KnownBundle, Now, RsaKey, SessionId, Verifier,
+    Work, WorkDone, is_waited_for,
 };
 use secure_chat::crypto::{Bundle, PublicKey, SigningKey};
 use secure_chat::names::Text;
 use secure_chat::names::UserName;
 use secure_chat::protocol::modern::{
-    Answer, BundleKeys, ByeReason, ErrorCode, Event, Hello, Limits, MAX_GUEST_LINE, MAX_LINE, Refusal, RequestBody,
-    RequestType, decode_request, encode_answer, encode_event, encode_hello,
+    Answer, BundleKeys, ByeReason, ErrorCode, Event, Hello, Limits, MAX_GUEST_LINE, MAX_LINE, OkBody, Refusal,
+    RequestBody, decode_request, encode_answer, encode_event, encode_hello,
 };
 use secure_chat::protocol::{ClientMessage, ServerMessage};
-use secure_chat::transcript::{self, BundleHash, Realm};
+use secure_chat::transcript::{self, BundleHash, Realm, RunId, Signature, Verb};
 
 use super::keys;
 
@@ -35,6 +35,27 @@ pub enum Down {
     Legacy(ServerMessage),
     /// The connection ends.
     End,
+}
+
+/// Something that the hub decided.
+#[derive(Debug, Clone)]
+pub enum Happening {
+    /// A session is in a room, as of an event of its log.
+    Joined { session: SessionId, room: String, n: u64 },
+    /// A session is in no room any more.
+    Left(SessionId),
+    /// A message was taken, for the first time: it bears this signature and position.
+    Said { session: SessionId, signature: Signature, room: String, n: u64, at: u64 },
+    /// A direct message was passed on to these runs.
+    Whispered { session: SessionId, signature: Signature, readers: Vec<RunId> },
+}
+
+/// What a session asked for, as far as its answer says something that happened.
+enum Asked {
+    Login,
+    Leave,
+    Send { signature: Signature, room: String, at: u64 },
+    Direct { signature: Signature, readers: Vec<RunId> },
 }
 
 struct Connection {
@@ -60,6 +81,9 @@ pub struct Server {
     pub slow_disk: bool,
     /// What each start of the hub draws from.
     seed: u8,
+    asked: HashMap<(SessionId, u64), Asked>,
+    /// What the hub decided, in order, when it is recorded.
+    pub happened: Option<Vec<Happening>>,
 }
 
 /// The bytes of TLS that a connection has and no other.
@@ -87,6 +111,8 @@ impl Server {
             storing: VecDeque::new(),
             slow_disk: false,
             seed,
+            asked: HashMap::new(),
+            happened: None,
         }
     }
 
@@ -143,6 +169,7 @@ impl Server {
     /// A connection is gone.
     pub fn close(&mut self, now: Duration, session: SessionId) {
         if self.connections.remove(&session).is_some() {
+            self.happens(Happening::Left(session));
             self.feed(now, Input::Disconnected(session));
         }
     }
@@ -198,7 +225,9 @@ impl Server {
                 self.push_event(session, &Event::bye(ByeReason::ShuttingDown));
             }
             self.out.push_back((session, Down::End));
+            self.happens(Happening::Left(session));
         }
+        self.asked.clear();
         self.starts += 1;
         let seed = [self.seed.wrapping_add(self.starts.wrapping_mul(37)); 32];
         self.hub = Hub::new(Directory::new(self.disk.clone()), self.realm(), seed);
@@ -223,9 +252,12 @@ impl Server {
         } else {
             decode_request(line)
         };
-        let is_waited_for = request.as_ref().is_ok_and(|request| is_waited_for(request.body.kind()));
+        let waits = request.as_ref().is_ok_and(|request| is_waited_for(request.body.kind()));
         if let Some(connection) = self.connections.get_mut(&session) {
-            connection.busy = is_waited_for;
+            connection.busy = waits;
+        }
+        if let (Ok(request), true) = (&request, self.happened.is_some()) {
+            self.asked.extend(asked(&request.body).map(|asked| ((session, request.id), asked)));
         }
         let input = match request {
             Ok(request) if matches!(request.body, RequestBody::Announce { .. }) => {
@@ -272,8 +304,14 @@ impl Server {
             Effect::Deliver(sessions, message) => {
                 self.out.extend(sessions.into_iter().map(|session| (session, Down::Legacy(message.clone()))));
             }
-            Effect::Answer(session, answer) => self.push_answer(session, &answer),
+            Effect::Answer(session, answer) => {
+                self.note_answer(session, &answer);
+                self.push_answer(session, &answer);
+            }
             Effect::Tell(audience, event) => {
+                if let (Event::Removed { .. }, Audience::One(session)) = (&*event, &audience) {
+                    self.happens(Happening::Left(*session));
+                }
                 let mut line = Vec::new();
                 encode_event(&event, &mut line);
                 let line = without_end(line);
@@ -282,6 +320,7 @@ impl Server {
             Effect::End(session) => {
                 self.connections.remove(&session);
                 self.out.push_back((session, Down::End));
+                self.happens(Happening::Left(session));
             }
             Effect::Work(session, work) => inputs.push_back(Input::Worked(session, perform(work))),
             Effect::Store(session, change) => {
@@ -294,6 +333,35 @@ impl Server {
             }
             Effect::Ready(session) => ready.push(session),
             Effect::SaveKey(_) | Effect::Suspicious(..) => {}
+        }
+    }
+
+    fn happens(&mut self, happening: Happening) {
+        self.happened.iter_mut().for_each(|happened| happened.push(happening.clone()));
+    }
+
+    fn note_answer(&mut self, session: SessionId, answer: &Answer) {
+        if self.happened.is_none() {
+            return;
+        }
+        let (id, body) = match answer {
+            Answer::Ok { id, body } => (*id, body),
+            Answer::Error { id: Some(id), .. } => return drop(self.asked.remove(&(session, *id))),
+            _ => return,
+        };
+        let asked = self.asked.remove(&(session, id));
+        match (body, asked) {
+            (OkBody::Join(join), _) => {
+                self.happens(Happening::Joined { session, room: join.room.to_string(), n: join.n });
+            }
+            (_, Some(Asked::Login | Asked::Leave)) => self.happens(Happening::Left(session)),
+            (OkBody::Send(accepted), Some(Asked::Send { signature, room, at })) if !accepted.duplicate => {
+                self.happens(Happening::Said { session, signature, room, n: accepted.n, at });
+            }
+            (_, Some(Asked::Direct { signature, readers })) => {
+                self.happens(Happening::Whispered { session, signature, readers });
+            }
+            _ => {}
         }
     }
 
@@ -314,6 +382,22 @@ impl Server {
     }
 }
 
+fn asked(request: &RequestBody) -> Option<Asked> {
+    Some(match request {
+        RequestBody::Login { .. } => Asked::Login,
+        RequestBody::Act(act) if act.deed.verb == Verb::Leave => Asked::Leave,
+        RequestBody::Send(send) => {
+            let (signature, at) = (send.stamp.signature, send.stamp.at.n);
+            Asked::Send { signature, room: send.room.to_string(), at }
+        }
+        RequestBody::Direct(direct) => Asked::Direct {
+            signature: direct.body.stamp.signature,
+            readers: direct.body.readers.iter().map(|reader| reader.run).collect(),
+        },
+        _ => return None,
+    })
+}
+
 /// The time on the wire.
 pub fn unix_ms(now: Duration) -> u64 {
     BEGIN + u64::try_from(now.as_millis()).unwrap()
@@ -323,18 +407,6 @@ fn without_end(mut line: Vec<u8>) -> Rc<[u8]> {
     assert_eq!(line.pop(), Some(b'\n'), "every line has an end");
     assert!(line.len() < MAX_LINE && !line.contains(&b'\n'), "the server's own lines keep the limit");
     line.into()
-}
-
-const fn is_waited_for(request: RequestType) -> bool {
-    !matches!(
-        request,
-        RequestType::Ping
-            | RequestType::Attach
-            | RequestType::Send
-            | RequestType::Grant
-            | RequestType::NeedKey
-            | RequestType::Direct
-    )
 }
 
 fn perform(work: Work) -> WorkDone {

@@ -8,7 +8,9 @@ use secure_chat::client::modern::{Alarm, Thing, Trust};
 use secure_chat::transcript::Verb;
 use serde_json::{Value, json};
 
-use super::{alarms, assert_alarmed, assert_calm, assert_heard, assert_unheard, calm_stage, follow, forger, tamper};
+use super::{
+    alarms, as_forger, assert_alarmed, assert_calm, assert_heard, assert_unheard, calm_stage, follow, forger, tamper,
+};
 use crate::forger::Forger;
 use crate::modern_world::{Seen, Who, World};
 use crate::scenes::Cast;
@@ -202,10 +204,7 @@ fn who_acts_without_the_right_to_is_named() {
     world.type_line(mallory, "/kick bob");
     assert!(world[mallory].transcript(mark[mallory.0]).contains("Not done"));
     // A server that lets her do it shows everybody that it was she.
-    let person = &world[mallory];
-    let signing = secure_chat::crypto::SigningKey::from_seed(person.signing().expose_seed());
-    let own = Forger::with(world.server.realm(), "mallory", signing, person.rsa().clone());
-    let own = Forger { run: person.run(), ..own };
+    let own = as_forger(&world, mallory);
     let chronicle = follow(&mut world, alice);
     let at = chronicle.borrow().at.unwrap();
     let mark = world.mark();

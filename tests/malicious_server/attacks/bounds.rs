@@ -6,8 +6,10 @@ use secure_chat::client::modern::{Alarm, Thing};
 use secure_chat::transcript::{Position, RunId};
 use serde_json::json;
 
-use super::{alarms, assert_alarmed, assert_heard, assert_unheard, calm_stage, follow, forger, tamper};
-use crate::forger::{Forger, base64, entry_json};
+use super::{
+    alarms, as_forger, assert_alarmed, assert_heard, assert_unheard, calm_stage, follow, tamper, unlisted_place,
+};
+use crate::forger::{Forger, base64};
 use crate::modern_world::{Seen, Way, Who, World};
 use crate::scenes::Cast;
 
@@ -287,13 +289,6 @@ fn directs_from_strangers_without_end_are_bounded() {
     assert_heard(&mut world, bob, "so many people", &[alice]);
 }
 
-fn as_forger(world: &World, who: Who) -> Forger {
-    let person = &world[who];
-    let signing = secure_chat::crypto::SigningKey::from_seed(person.signing().expose_seed());
-    let own = Forger::with(world.server.realm(), &person.account, signing, person.rsa().clone());
-    Forger { run: person.run(), ..own }
-}
-
 fn as_forger_of(other: &Forger) -> Forger {
     let signing = secure_chat::crypto::SigningKey::from_seed(other.signing.expose_seed());
     Forger {
@@ -313,31 +308,10 @@ fn world_at(world: &mut World, who: Who) -> Position {
     chronicle.borrow().at.unwrap()
 }
 
-/// Where a client's log is, when it does not know who is listed: members have changed by their hash alone.
-fn unlisted_place(world: &mut World, who: Who, other: Who) -> Position {
-    let chronicle = std::rc::Rc::new(std::cell::RefCell::new(crate::chronicle::Chronicle::default()));
-    let shared = std::rc::Rc::clone(&chronicle);
-    let entry = super::entry_of(world, who);
-    tamper(world, move |line| {
-        if line.way == Way::Down && line.kind == "members listed" {
-            crate::liar::Liar::hash_members(&mut line.value);
-        }
-        if line.who == who {
-            shared.borrow_mut().see(line.way, line.kind, &line.value, &entry);
-        }
-    });
-    world.type_line(who, "/join den pw");
-    world.type_line(other, "/leave");
-    world.type_line(other, "/join den pw");
-    chronicle.borrow().at.unwrap()
-}
-
 /// Whatever is dropped, somebody says so, or nothing was said: the last word of a client that ends is why.
 #[test]
 fn a_client_that_ends_says_why() {
     let (mut world, Cast { alice, .. }) = calm_stage();
-    let entry = entry_json(&forger(&world, "spooky").entry());
-    let _ = entry;
     world.forge(alice, json!({ "type": "bye", "reason": "replaced", "text": "Your run is elsewhere." }).to_string());
     world.cut(alice);
     assert!(

@@ -4,9 +4,9 @@ use secure_chat::client::modern::{Alarm, BadKey, Thing};
 use serde_json::{Value, json};
 
 use super::{
-    alarms, assert_alarmed, assert_calm, assert_heard, assert_unheard, calm_stage, entry_of, follow, forger, tamper,
+    alarms, as_forger, assert_alarmed, assert_calm, assert_heard, assert_unheard, calm_stage, entry_of, follow, forger,
+    tamper, unlisted_place,
 };
-use crate::forger::Forger;
 use crate::scenes::Cast;
 
 /// The signature is sound, the place is right, the key is there: it is only not bob's.
@@ -29,20 +29,42 @@ fn a_message_in_the_own_name_is_shown() {
     let (mut world, Cast { alice, mallory, .. }) = calm_stage();
     world.type_line(mallory, "/join den pw");
     let chronicle = follow(&mut world, alice);
-    let person = &world[mallory];
-    let mut own = Forger::with(
-        world.server.realm(),
-        "mallory",
-        secure_chat::crypto::SigningKey::from_seed(person.signing().expose_seed()),
-        person.rsa().clone(),
-    );
-    own.run = person.run();
+    let own = as_forger(&world, mallory);
     let mark = world.mark();
     let (n, at) = (chronicle.borrow().next(), chronicle.borrow().at.unwrap());
     world.forge(alice, own.grant("den", at, world[alice].rsa().public()).to_string());
     world.forge(alice, own.message("den", n, at, 1, "it is me, mallory").to_string());
     assert!(world[alice].trust_of(mark[alice.0], "it is me, mallory").is_some(), "{}", world.screens(&mark));
     assert_calm(&world, &mark);
+}
+
+/// Mallory's own keys, which are known and sound, under what bears bob's name.
+#[test]
+fn keys_of_somebody_else_prove_nothing() {
+    let (mut world, Cast { alice, mallory, .. }) = calm_stage();
+    world.type_line(mallory, "/join den pw");
+    assert_heard(&mut world, mallory, "you know my keys", &[alice]);
+    let at = unlisted_place(&mut world, alice, mallory);
+    let own = as_forger(&world, mallory);
+    let as_bob = |mut line: Value| {
+        line["user"] = "bob".into();
+        own.sign(&mut line).expect("it can be signed");
+        line.to_string()
+    };
+    let key = world[alice].rsa().public().clone();
+    let alices = entry_of(&world, alice);
+    let readers = [(alices.key.bundle().unwrap(), alices.run)];
+    let mark = world.mark();
+    world.forge(alice, as_bob(own.grant("den", at, &key)));
+    world.forge(alice, as_bob(own.message("den", at.n + 1, at, 7, "it is me, bob")));
+    world.forge(alice, as_bob(own.direct("alice", 7, "bob speaking", &readers, &[(readers[0].0, &key)])));
+    let found = alarms(&world, &mark, alice);
+    for thing in [Thing::Grant, Thing::Message, Thing::Direct] {
+        let is_it =
+            |alarm: &&&Alarm| matches!(alarm, Alarm::OtherAccount(of, user) if *of == thing && user.as_str() == "bob");
+        assert!(found.iter().find(is_it).is_some(), "{thing}: {found:?}");
+    }
+    assert_eq!(world[alice].messages(mark[alice.0]).count(), 0);
 }
 
 #[test]
@@ -245,13 +267,7 @@ fn a_message_whose_text_bears_another_name_is_not_shown() {
     let (mut world, Cast { alice, mallory, .. }) = calm_stage();
     world.type_line(mallory, "/join den pw");
     let chronicle = follow(&mut world, alice);
-    let mut own = Forger::with(
-        world.server.realm(),
-        "mallory",
-        secure_chat::crypto::SigningKey::from_seed(world[mallory].signing().expose_seed()),
-        world[mallory].rsa().clone(),
-    );
-    own.run = world[mallory].run();
+    let own = as_forger(&world, mallory);
     let mark = world.mark();
     let at = chronicle.borrow().at.unwrap();
     world.forge(alice, own.grant("den", at, world[alice].rsa().public()).to_string());

@@ -93,6 +93,33 @@ fn forger(world: &World, account: &str) -> Forger {
     Forger::new(world.server.realm(), account)
 }
 
+/// Somebody as one who makes lines of its own.
+fn as_forger(world: &World, who: Who) -> Forger {
+    let person = &world[who];
+    let signing = secure_chat::crypto::SigningKey::from_seed(person.signing().expose_seed());
+    let own = Forger::with(world.server.realm(), &person.account, signing, person.rsa().clone());
+    Forger { run: person.run(), ..own }
+}
+
+/// Where a client's log is, when it does not know who is listed: members have changed by their hash alone.
+fn unlisted_place(world: &mut World, who: Who, other: Who) -> secure_chat::transcript::Position {
+    let chronicle = Rc::new(RefCell::new(Chronicle::default()));
+    let shared = Rc::clone(&chronicle);
+    let entry = entry_of(world, who);
+    tamper(world, move |line| {
+        if line.way == Way::Down && line.kind == "members listed" {
+            crate::liar::Liar::hash_members(&mut line.value);
+        }
+        if line.who == who {
+            shared.borrow_mut().see(line.way, line.kind, &line.value, &entry);
+        }
+    });
+    world.type_line(who, "/join den pw");
+    world.type_line(other, "/leave");
+    world.type_line(other, "/join den pw");
+    chronicle.borrow().at.unwrap()
+}
+
 /// What somebody was alarmed of since a mark.
 fn alarms<'a>(world: &'a World, mark: &[usize], who: Who) -> Vec<&'a Alarm> {
     world[who].alarms(mark[who.0])

@@ -8,18 +8,12 @@ use secure_chat::client::modern::{Alarm, Thing, Unreadable};
 use secure_chat::crypto::ChainKey;
 use serde_json::{Value, json};
 
-use super::{alarms, assert_alarmed, assert_calm, assert_heard, assert_unheard, calm_stage, follow, forger, tamper};
+use super::{
+    alarms, as_forger, assert_alarmed, assert_calm, assert_heard, assert_unheard, calm_stage, follow, forger, tamper,
+};
 use crate::forger::{Forger, entry_json};
 use crate::modern_world::{Way, World};
 use crate::scenes::Cast;
-
-/// The adversary's own account as one who makes lines of its own.
-fn mallory_herself(world: &World, mallory: crate::modern_world::Who) -> Forger {
-    let person = &world[mallory];
-    let signing = secure_chat::crypto::SigningKey::from_seed(person.signing().expose_seed());
-    let own = Forger::with(world.server.realm(), "mallory", signing, person.rsa().clone());
-    Forger { run: person.run(), ..own }
-}
 
 #[test]
 fn who_comes_is_said_before_it_can_read() {
@@ -261,8 +255,8 @@ fn an_old_grant_that_is_played_again_changes_nothing() {
 fn one_token_is_never_two_texts() {
     let (mut world, Cast { alice, bob, mallory, .. }) = calm_stage();
     world.type_line(mallory, "/join den pw");
-    let own = mallory_herself(&world, mallory);
-    let other = Forger { chain: ChainKey::from_raw(&[0xab; 32]), ..mallory_herself(&world, mallory) };
+    let own = as_forger(&world, mallory);
+    let other = Forger { chain: ChainKey::from_raw(&[0xab; 32]), ..as_forger(&world, mallory) };
     let chronicle = follow(&mut world, alice);
     let mark = world.mark();
     let at = chronicle.borrow().at.unwrap();
@@ -311,6 +305,23 @@ fn feigned_needs_cost_little_and_give_nothing_away() {
     }
     assert!(*grants.borrow() <= 2, "{} grants", grants.borrow());
     assert_calm(&world, &mark);
+}
+
+/// Many legacy members announce one key, as somebody may on purpose: the keys of all others come all the same.
+#[test]
+fn a_key_that_many_announce_hides_nobody_elses() {
+    let names: Vec<String> = (0..32).map(|i| format!("person{i}")).collect();
+    let elders: Vec<String> = (0..8).map(|i| format!("elder{i}")).collect();
+    let accounts: Vec<&str> = names.iter().chain(&elders).map(String::as_str).collect();
+    let mut world = World::new(&accounts, &[("den", "person0")]);
+    let people: Vec<_> = names.iter().map(|name| world.arrive(name, "den")).collect();
+    for name in &elders {
+        world.arrive_legacy(name, "den", 3);
+    }
+    let mark = world.mark();
+    assert_heard(&mut world, people[0], "can you all read this?", &people[1..]);
+    assert_calm(&world, &mark);
+    assert!(world.legacy.iter().all(|elder| elder.read.len() == 1));
 }
 
 /// A grant that nobody is listed for, in the name of somebody who is not in the room.
