@@ -335,9 +335,9 @@ fn a_changed_key_of_a_server_of_the_old_wire_is_refused_before_any_password_is_s
 fn a_server_of_the_old_wire_can_drop_what_is_signed_but_not_in_silence() {
     let dir = tempfile::tempdir().unwrap();
     let (sent, realm) = std::sync::mpsc::channel();
+    let rsa = PrivateKey::generate().unwrap();
     let fake = Fake::start(dir.path(), move |mut client| {
-        let alice = client.lets_in();
-        let (room, rsa) = (RoomName::new("r"), PrivateKey::generate().unwrap());
+        let (alice, room) = (client.lets_in(), RoomName::new("r"));
         let mut bob = Signer::new(realm.recv().unwrap(), SigningKey::generate(), RunId([1; 16]));
         bob.set_account(&UserName::new("bob"), &rsa).unwrap();
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
@@ -372,6 +372,7 @@ fn a_server_of_the_old_wire_can_drop_what_is_signed_but_not_in_silence() {
         "1 message or act of bob is missing",
         "a message of bob was repeated, or came too late",
         "in the name of bob without a signature",
+        "in the name of bob, and its signature does not hold",
         "1 message or act of bob is missing",
     ];
     assert_eq!(warnings.len(), expected.len(), "{words}");
