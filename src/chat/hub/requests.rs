@@ -10,7 +10,7 @@ use crate::protocol::modern::{
     Answer, Author, Bundle, Entry, ErrorCode, Event, OkBody, PartItem, Reader, Refusal, Request, RequestBody,
     RequestType, RoomItem, name_fits, parts,
 };
-use crate::transcript::{BundleHash, EntryKey, KeyHash, RosterEntry};
+use crate::transcript::{BundleHash, EntryKey, RosterEntry};
 
 /// What a session must have done before it may ask.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -235,26 +235,14 @@ impl Hub {
         for hash in hashes {
             match self.bundles.get(&hash.0) {
                 Some(Known::Modern(bundle)) => found.push(bundle.to_bundle()),
+                // One answer for each hash, or they would be more than were asked for: the hash names the key, whoever has it.
                 Some(Known::Legacy(user, rsa_key)) => {
-                    let bundle = |user| Bundle::Legacy { user, rsa_key: rsa_key.clone() };
-                    let users = self.users_of_key(session, KeyHash(hash.0), user);
-                    found.extend(users.into_iter().map(|user| bundle(user).into()));
+                    found.push(Bundle::Legacy { user: user.clone(), rsa_key: rsa_key.clone() }.into());
                 }
                 None => missing.push(hash),
             }
         }
         self.done_in_parts(session, found, OkBody::Bundles { missing });
-    }
-
-    /// Whose a legacy key is, for one who asks: several may announce one key, and what counts is who in the room does.
-    fn users_of_key(&self, session: SessionId, key: KeyHash, first: &UserName) -> Vec<UserName> {
-        let live = self.room_of(session).and_then(|room| self.rooms.get(room));
-        let entries = live.into_iter().flat_map(|live| live.roster.iter()).map(|listed| &listed.entry);
-        let has_key = |entry: &&RosterEntry| entry.key == EntryKey::Legacy(Some(key));
-        let mut users: Vec<_> = entries.filter(has_key).map(|entry| entry.account.clone()).collect();
-        users.sort_unstable();
-        users.dedup();
-        if users.is_empty() { vec![first.clone()] } else { users }
     }
 
     fn need_key(&mut self, session: SessionId, user: &UserName, reader: Reader, epoch: u64) {
