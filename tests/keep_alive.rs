@@ -1,7 +1,14 @@
 //! Signs of life: a peer whose connection is dead without a word is gone within 90 s, and its room sees it.
 
 #![cfg(unix)]
-#![allow(clippy::unwrap_used, clippy::panic, clippy::print_stdout, missing_docs, reason = "tests may fail loudly")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::print_stdout,
+    missing_docs,
+    reason = "tests may fail loudly"
+)]
 
 mod common;
 

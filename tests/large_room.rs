@@ -17,7 +17,6 @@
     reason = "tests may fail loudly"
 )]
 
-#[allow(unused_imports, reason = "each test uses its part")]
 mod modern_world;
 
 use std::cell::RefCell;
