@@ -474,7 +474,7 @@ fn a_changed_key_of_a_legacy_peer_gets_nothing_until_it_is_accepted() {
     peer.says("CMD::/join r pw");
     alice.shows("bob came, on the old wire");
     alice.types("not for the new key");
-    let warning = alice.complains("now:");
+    let warning = alice.complains("  now:");
     let shown = key.public().fingerprint().to_string();
     assert!(warning.contains(&shown), "{warning}");
     let package = loop {
