@@ -8,13 +8,13 @@ use std::time::Duration;
 
 use common::member::Member;
 use common::world::{World, announce, entry, join, login, password};
-use secure_chat::chat::{Dialect, Input};
+use secure_chat::chat::{Dialect, Input, RsaKey};
 use secure_chat::names::{RoomName, UserName};
 use secure_chat::protocol::modern::{
     ByeReason, Changes, DirectBody, DirectRequest, DirectStamp, Event, GrantRequest, GrantStamp, MembersEvent, OkBody,
     Origin, Reader, RemovedWhy, RequestBody, SessionToken, Wrap, Wraps,
 };
-use secure_chat::transcript::{Commitment, GrantCheck, RunId, Signature, Verb};
+use secure_chat::transcript::{BundleHash, Commitment, GrantCheck, KeyHash, RunId, Signature, Verb};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -195,7 +195,7 @@ fn grants_have_a_budget() {
     alice.hear(&mut world);
     let mut request = grant(&alice, &[]);
     let long = "A".repeat(684);
-    request.wraps = (0..80u8).map(|n| (secure_chat::transcript::BundleHash([n; 32]), wrap(&long))).collect();
+    request.wraps = (0..80u8).map(|n| (BundleHash([n; 32]), wrap(&long))).collect();
     request.wraps.insert(bob.reader().bundle, wrap(&long));
     let taken = (0..100).take_while(|_| alice.asks(&mut world, RequestBody::Grant(request.clone())).is_ok()).count();
     assert_eq!(taken, (1024 * 1024 + 2 * 600) / (81 * 734));
@@ -415,27 +415,100 @@ fn a_new_password_counts_also_when_its_session_ended_before_it_was_saved() {
     assert_eq!(bob.resume(&mut world), Err("bad_token"));
 }
 
-#[test]
-fn who_gave_a_password_before_it_was_changed_does_not_get_in() {
+/// What comes of a session's request when this happens while its password is looked at.
+fn overtaken(
+    body: RequestBody,
+    meanwhile: fn(&mut World, &mut Member, &mut Member),
+) -> Option<Result<OkBody, &'static str>> {
     let mut world = world();
     let mut alice = Member::in_room(&mut world, "alice", 1, 1, "den");
     let mut bob = Member::new(&mut world, "bob", 2, 2);
-    let late = world.connect(Dialect::Modern);
-    // The checks are done; the outcomes come when the passwords are others.
-    let checked = |session| Input::Worked(session, secure_chat::chat::WorkDone::Checked { right: true, better: None });
-    let now = world.now;
-    let request = |body| Ok(Box::new(secure_chat::protocol::modern::Request { id: 1, body }));
-    let _ = world.hub.handle(now, Input::Request(late, request(login("bob"))));
-    let _ = world.hub.handle(now, Input::Request(bob.session, request(join("den"))));
-    let mut carol = Member::new(&mut world, "bob", 4, 4);
-    carol.asks(&mut world, RequestBody::Passwd { old: password("pw"), new: password("new") }).unwrap();
-    alice.does(&mut world, Verb::Password, "", "").unwrap().unwrap();
-    for effect in world.hub.handle(now, checked(late)) {
-        assert!(!format!("{effect:?}").contains("Login {"), "{effect:?}");
+    let mut dave = Member::new(&mut world, "dave", 4, 4);
+    world.work_waits = true;
+    let id = dave.begins(&mut world, body);
+    world.work_waits = false;
+    meanwhile(&mut world, &mut alice, &mut bob);
+    world.work_on();
+    dave.hear(&mut world);
+    assert!(world.waits.is_empty());
+    dave.outcome(id)
+}
+
+#[test]
+fn who_gave_a_password_before_it_was_changed_does_not_get_in() {
+    assert!(matches!(overtaken(login("bob"), |_, _, _| {}), Some(Ok(OkBody::Login { .. }))));
+    let changed = overtaken(login("bob"), |world, _, bob| {
+        bob.asks(world, RequestBody::Passwd { old: password("pw"), new: password("new") }).unwrap();
+    });
+    assert_eq!(changed, Some(Err("login_failed")));
+    let changed =
+        overtaken(join("den"), |world, alice, _| _ = alice.does(world, Verb::Password, "", "").unwrap().unwrap());
+    assert_eq!(changed, Some(Err("wrong_room_password")));
+}
+
+#[test]
+fn who_is_banned_or_whose_room_goes_while_the_password_is_looked_at_does_not_get_in() {
+    let banned = overtaken(join("den"), |world, alice, _| {
+        alice.does(world, Verb::Ban, "dave", "").unwrap().unwrap();
+    });
+    assert_eq!(banned, Some(Err("banned")));
+    let gone = |world: &mut World, alice: &mut Member, _: &mut Member| {
+        alice.does(world, Verb::Delete, "", "").unwrap().unwrap();
+    };
+    assert_eq!(overtaken(join("den"), gone), Some(Err("no_such_room")));
+    let another = overtaken(join("den"), |world, alice, bob| {
+        alice.does(world, Verb::Delete, "", "").unwrap().unwrap();
+        create(world, bob.session, "den");
+    });
+    assert_eq!(another, Some(Err("wrong_room_password")), "it was another room's");
+}
+
+#[test]
+fn who_waits_for_the_disk_is_not_silent() {
+    let mut world = world();
+    let mut alice = Member::in_room(&mut world, "alice", 1, 1, "den");
+    world.disk_waits = true;
+    assert_eq!(alice.does(&mut world, Verb::Topic, "", "spring"), None);
+    world.pass(200 * SECOND);
+    assert!(!world.ended.contains(&alice.session));
+    world.write();
+    alice.hear(&mut world);
+    world.pass(75 * SECOND);
+    assert!(world.ended.contains(&alice.session));
+}
+
+#[test]
+fn no_more_changes_are_collected_than_an_answer_can_hold() {
+    let mut world = world();
+    let mut first: Vec<_> = (0..=255).map(|n| Member::in_room(&mut world, "bob", 2, n, "den")).collect();
+    let mut late: Vec<_> = (0..1025).map(|n| Member::new(&mut world, "carol", 3, n)).collect();
+    first[0].heard(&mut world);
+    for member in &mut late {
+        member.ask_join(&mut world, "den", Some("pw"));
     }
-    assert_eq!(world.hub.user_of(late), None);
-    assert!(world.ended.contains(&bob.session), "and bob's session was bob's");
-    let _ = &mut bob;
+    let event = members(first[0].heard(&mut world)).remove(0);
+    assert!(matches!(event.changes, Changes::Hashed { joined: 1024, removed: 0, .. }), "{event:?}");
+    assert_eq!(world.waits.len(), 1);
+    late[0].hear(&mut world);
+    assert_eq!(late[0].at(), first[0].at());
+}
+
+#[test]
+fn the_keys_of_those_who_are_gone_are_kept_up_to_a_number() {
+    let mut world = world();
+    let mut alice = Member::in_room(&mut world, "alice", 1, 1, "den");
+    let mut hashes = Vec::new();
+    for n in 0..4098u32 {
+        let key = RsaKey { pem: format!("key {n}").into(), spki: n.to_be_bytes().into() };
+        hashes.push(BundleHash(KeyHash::of(&key.spki).0));
+        let session = world.legacy("carol");
+        world.command(session, "/join den pw");
+        world.feed(Input::Key { session, user: UserName::new("carol"), key: Ok(key) });
+        world.disconnect(session);
+    }
+    let asked = vec![hashes[0], hashes[1], hashes[2], hashes[4097]];
+    let missing = alice.asks(&mut world, RequestBody::Bundles { hashes: asked });
+    assert_eq!(missing, Ok(OkBody::Bundles { missing: vec![hashes[0], hashes[1]] }));
 }
 
 #[test]
@@ -677,11 +750,11 @@ fn keys_are_given_by_their_hash() {
     world.command(python, "/join den pw");
     alice.who(&mut world);
     let hash = |entry: &secure_chat::transcript::RosterEntry| match entry.key {
-        secure_chat::transcript::EntryKey::Legacy(Some(key)) => secure_chat::transcript::BundleHash(key.0),
+        secure_chat::transcript::EntryKey::Legacy(Some(key)) => BundleHash(key.0),
         _ => entry.key.bundle().unwrap(),
     };
     let mut hashes: Vec<_> = alice.entries.iter().map(|entry| hash(&entry.entry)).collect();
-    let nothing = secure_chat::transcript::BundleHash([0; 32]);
+    let nothing = BundleHash([0; 32]);
     hashes.push(nothing);
     world.disconnect(bob.session);
     world.pass(60 * SECOND);

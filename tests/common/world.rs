@@ -38,6 +38,9 @@ pub struct World {
     /// Whether changes wait until [`World::write`].
     pub disk_waits: bool,
     waiting: VecDeque<(Option<SessionId>, Change)>,
+    /// Whether passwords wait until [`World::work_on`].
+    pub work_waits: bool,
+    to_work_on: VecDeque<(SessionId, Work)>,
     /// Passwords that were checked or hashed.
     pub work: usize,
     next_session: u64,
@@ -66,6 +69,8 @@ impl World {
             disk_fails: false,
             disk_waits: false,
             waiting: VecDeque::new(),
+            work_waits: false,
+            to_work_on: VecDeque::new(),
             work: 0,
             next_session: 1,
             next_id: 1,
@@ -116,6 +121,7 @@ impl World {
                 assert_eq!(decode_server(line.trim_ascii_end(), |_| None), Ok(read));
                 to.iter().for_each(|to| self.hear(to, Heard::Event(*event.clone())));
             }
+            Effect::Work(to, work) if self.work_waits => self.to_work_on.push_back((to, work)),
             Effect::Work(to, work) => {
                 self.work += 1;
                 inputs.push_back(Input::Worked(to, perform(work)));
@@ -145,6 +151,14 @@ impl World {
         if let Some((session, change)) = self.waiting.pop_front() {
             let stored = self.save(session, change);
             self.feed(stored);
+        }
+    }
+
+    /// Looks at the password that has waited longest.
+    pub fn work_on(&mut self) {
+        if let Some((session, work)) = self.to_work_on.pop_front() {
+            self.work += 1;
+            self.feed(Input::Worked(session, perform(work)));
         }
     }
 
