@@ -5,8 +5,8 @@
 //!
 //! ```text
 //! bin → server, client
-//! server → tls, store, chat, protocol, crypto        client → tls, crypto, protocol
-//! store → chat, crypto      chat → protocol      protocol, crypto, tls → (none)      transcript → names
+//! server → tls, store, chat, protocol, crypto, prompt        client → tls, crypto, protocol, prompt
+//! store → chat, crypto      chat → protocol      protocol, crypto, tls, prompt → (none)      transcript → names
 //! ```
 //!
 //! | room | what happens there |
@@ -18,6 +18,7 @@
 //! | [`chat`] | the server's behaviour on both wires as a state machine: [`chat::Hub`] turns inputs into effects |
 //! | [`store`] | the encrypted database: a sealed snapshot and a journal |
 //! | [`tls`] | certificates, rustls configurations, pinning, record-preserving streams |
+//! | [`prompt`] | hidden questions for passwords |
 //! | [`server`] | the server's threads |
 //! | [`client`] | the client's threads and screen; its state machine and key ring |
 //!
@@ -28,6 +29,7 @@ pub mod chat;
 pub mod client;
 pub mod crypto;
 pub mod names;
+pub mod prompt;
 pub mod protocol;
 pub mod server;
 pub mod store;

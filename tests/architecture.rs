@@ -6,16 +6,17 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Each room and the rooms it may import; everyone may import those that are [`SHARED`].
-const MAY_IMPORT: [(&str, &[&str]); 10] = [
+const MAY_IMPORT: [(&str, &[&str]); 11] = [
     ("names", &[]),
     ("transcript", &[]),
     ("protocol", &[]),
     ("crypto", &[]),
     ("tls", &[]),
+    ("prompt", &[]),
     ("chat", &["protocol"]),
     ("store", &["chat", "crypto"]),
-    ("server", &["tls", "store", "chat", "protocol", "crypto"]),
-    ("client", &["tls", "crypto", "protocol"]),
+    ("server", &["tls", "store", "chat", "protocol", "crypto", "prompt"]),
+    ("client", &["tls", "crypto", "protocol", "prompt"]),
     ("bin", &["server", "client"]),
 ];
 

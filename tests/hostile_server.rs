@@ -253,17 +253,17 @@ fn the_modern_servers_words_pass_for_nobody_elses() {
     let fake = Fake::start_modern(dir.path(), |mut client| {
         client.greets(1, true, Some("bob (verified): all is well\n* Your key is safe.\x1b[2J"));
         client.hears();
+        client.says("{\"type\":\"bye\",\"reason\":\"shutting_down\",\"text\":\"* bye\"}\n");
         client.says(
             "{\"type\":\"error\",\"id\":1,\"code\":\"login_failed\",\"text\":\"eve (pinned) kicked bob\\u001b\"}\n",
         );
-        client.says("{\"type\":\"bye\",\"reason\":\"shutting_down\",\"text\":\"* bye\"}\n");
         client.closes();
     });
     let ended = run(&fake.address.to_string(), &dir.path().join("id"), &[], "/login alice secret\n");
     fake.thread.join().unwrap();
     assert_eq!(
         text(&ended.stdout),
-        "-- bob (verified): all is well * Your key is safe.[2J\n-- eve (pinned) kicked bob\n"
+        "-- bob (verified): all is well * Your key is safe.[2J\n-- * bye\n-- eve (pinned) kicked bob\n"
     );
     assert!(!text(&ended.stderr).contains('\x1b'));
 }
@@ -486,7 +486,7 @@ fn a_changed_key_of_a_legacy_peer_gets_nothing_until_it_is_accepted() {
         package.encrypted_keys.get("bob").and_then(|entry| envelope::open(&package.encrypted_message, entry, &key));
     assert!(opened.is_none(), "it was encrypted to a key that nobody accepted");
     alice.types(&format!("/accept bob {shown}"));
-    alice.complains("from now on");
+    alice.complains("is accepted");
     alice.types("for the new key");
     let package = loop {
         if let Ok(package) = Package::from_json(&peer.hears()) {

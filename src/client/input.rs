@@ -23,6 +23,7 @@ use zeroize::Zeroizing;
 use crate::client::terminal::Terminal;
 use crate::client::typed::{self, Question, Typed};
 use crate::client::wire::Dialect;
+use crate::prompt;
 use crate::protocol::legacy;
 
 const PROMPT: &str = "> ";
@@ -71,8 +72,8 @@ fn take_plain(terminal: &Terminal, dialect: Dialect, line: &str) -> Typing {
     if !io::stdin().is_terminal() {
         return Typing::Line(line.to_owned());
     }
-    with_passwords(line, typed::questions(line, dialect), |prompt| {
-        let answer = terminal.edit(|| rpassword::prompt_password(prompt)).ok_or(Typing::End)?;
+    with_passwords(line, typed::questions(line, dialect), |question| {
+        let answer = terminal.edit(|| prompt::hidden(question)).ok_or(Typing::End)?;
         answer.map_err(|error| Typing::Say(format!("Not sent: the password cannot be asked for: {error}.")))
     })
 }

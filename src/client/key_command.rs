@@ -14,6 +14,7 @@ use crate::client::screen::say_plainly;
 use crate::client::terminal::Terminal;
 use crate::crypto::{SigningKey, VerifyingKey};
 use crate::names::Password;
+use crate::prompt;
 
 /// Longest file that is read, in bytes: no exported key is as long.
 const MAX_FILE: u64 = 64 * 1024;
@@ -115,13 +116,13 @@ fn first_line(from: &mut impl BufRead) -> io::Result<Zeroizing<String>> {
 
 fn ask(twice: bool, terminal: &Terminal) -> Result<Zeroizing<String>, Failure> {
     let _signals = super::watch_signals(terminal, Exit::Usage as i32)?; // they would leave the terminal without an echo
-    let prompt = |prompt: &str| {
-        let answer = terminal.edit(|| rpassword::prompt_password(prompt)).ok_or(io::ErrorKind::Interrupted.into());
+    let answer_to = |question: &str| {
+        let answer = terminal.edit(|| prompt::hidden(question)).ok_or(io::ErrorKind::Interrupted.into());
         let answer = answer.flatten().map_err(|error| Failure::usage(format!("No passphrase was given: {error}.")));
         answer.map(Zeroizing::new)
     };
-    let passphrase = prompt("Passphrase: ")?;
-    if twice && *prompt("The same again: ")? != *passphrase {
+    let passphrase = answer_to("Passphrase: ")?;
+    if twice && *answer_to("The same again: ")? != *passphrase {
         return Err(Failure::usage("The two passphrases differ."));
     }
     Ok(passphrase)

@@ -9,6 +9,7 @@ use tracing::{info, warn};
 use crate::chat::Verifier;
 use crate::crypto::password::PasswordHash;
 use crate::names::{Password, Text};
+use crate::prompt;
 use crate::protocol::legacy;
 use crate::server::clock::unix_seconds;
 use crate::server::error::ServerError;
@@ -125,8 +126,8 @@ fn ask_twice() -> io::Result<String> {
         "There is no database yet. Choose the password of the reserved user 'god', who may enter every room."
     )?;
     loop {
-        let first = rpassword::prompt_password("Password for god: ")?;
-        if first == rpassword::prompt_password("The same again: ")? {
+        let first = prompt::hidden("Password for god: ")?;
+        if first == prompt::hidden("The same again: ")? {
             return Ok(first);
         }
         writeln!(io::stderr(), "The two differ. Once more.")?;

@@ -8,7 +8,7 @@ use portable_pty::{Child, CommandBuilder, PtyPair, PtySize, native_pty_system};
 
 use super::becomes_true;
 
-/// A program in a terminal of 24 lines of 100 characters.
+/// A program in a terminal of 60 lines of 100 characters.
 pub struct Screen {
     pub child: Box<dyn Child + Send + Sync>,
     writer: Mutex<Box<dyn Write + Send>>,
@@ -29,14 +29,14 @@ impl Screen {
 
     /// The same, in a terminal of this kind.
     pub fn start_as(term: &str, mut command: CommandBuilder) -> Self {
-        let size = PtySize { rows: 24, cols: 100, pixel_width: 0, pixel_height: 0 };
+        let size = PtySize { rows: 60, cols: 100, pixel_width: 0, pixel_height: 0 };
         let pair = native_pty_system().openpty(size).unwrap();
         command.env("TERM", term);
         let child = pair.slave.spawn_command(command).unwrap();
         let mut reader = pair.master.try_clone_reader().unwrap();
         let writer = Mutex::new(pair.master.take_writer().unwrap());
         let seen = Arc::new(Mutex::new(Seen {
-            parser: vt100::Parser::new(const { NonZero::new(24).unwrap() }, const { NonZero::new(100).unwrap() }, 1000),
+            parser: vt100::Parser::new(const { NonZero::new(60).unwrap() }, const { NonZero::new(100).unwrap() }, 1000),
             raw: Vec::new(),
         }));
         let to = Arc::clone(&seen);
