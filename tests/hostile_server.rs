@@ -341,7 +341,7 @@ fn a_server_of_the_old_wire_can_drop_what_is_signed_but_not_in_silence() {
         let mut bob = Signer::new(realm.recv().unwrap(), SigningKey::generate(), RunId([1; 16]));
         bob.set_account(&UserName::new("bob"), &rsa).unwrap();
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
-        let mut says = |text: &str| {
+        let says = |text: &str| {
             let sealed = envelope::seal(&format!("bob: {text}"), now);
             let signed = bob.sign(&room, &sealed).unwrap();
             let keys = [("alice".to_owned(), sealed.wrap_for(&alice).unwrap())].into_iter().collect();

@@ -323,9 +323,6 @@ impl Simulation {
         let seen: Vec<Seen> = self.world.people[who.0].screen.drain(from..).collect();
         self.world.people[who.0].screen.clear();
         for seen in seen {
-            if std::env::var("TRACE").is_ok_and(|t| t.split(',').any(|t| t == self.world[who].account)) {
-                println!("{} {}/{} sees: {seen}", self.steps, self.world[who].account, who.0);
-            }
             match &seen {
                 Seen::Message(shown) => self.shown(who, shown, came),
                 Seen::Alarm(alarm) => self.alarmed(who, alarm),
@@ -443,7 +440,7 @@ impl Simulation {
         self.steps += 1;
         let pending = self.ready.len();
         let on_the_way: usize = self.ready.iter().take(64).map(|who| self.queued(*who)).sum();
-        let is_crowded = on_the_way > CROWDED * pending.min(64).max(1) || pending > self.world.people.len();
+        let is_crowded = on_the_way > CROWDED * pending.clamp(1, 64) || pending > self.world.people.len();
         if pending == 0 || (!is_crowded && self.chance(24)) {
             self.something_happens();
         }
@@ -453,7 +450,7 @@ impl Simulation {
         }
         self.something_goes_on();
         self.wake();
-        if self.steps % 4_096 == 0 {
+        if self.steps.is_multiple_of(4_096) {
             self.nothing_is_late();
         }
     }
@@ -506,17 +503,6 @@ impl Simulation {
     }
 
     fn up(&mut self, who: Who) -> bool {
-        if std::env::var("TRACE").is_ok_and(|t| t.split(',').any(|t| t == self.world[who].account)) {
-            if let Some(line) = self.world[who].link.as_ref().and_then(|link| link.up.front()) {
-                println!(
-                    "{} {}/{} -> {}",
-                    self.steps,
-                    self.world[who].account,
-                    who.0,
-                    String::from_utf8_lossy(&line[..line.len().min(600)])
-                );
-            }
-        }
         let moved = self.world.step_up(who);
         if moved {
             self.look(who);
@@ -538,17 +524,6 @@ impl Simulation {
             Some(Down::Line(line)) => self.message_of(line),
             _ => None,
         };
-        if std::env::var("TRACE").is_ok_and(|t| t.split(',').any(|t| t == self.world[who].account)) {
-            if let Some(Down::Line(line)) = self.world[who].link.as_ref().and_then(|link| link.down.front()) {
-                println!(
-                    "{} {}/{} <- {}",
-                    self.steps,
-                    self.world[who].account,
-                    who.0,
-                    String::from_utf8_lossy(&line[..line.len().min(1500)])
-                );
-            }
-        }
         self.notes[who.0].came.extend(came);
         let moved = self.world.step_down(who);
         if moved {

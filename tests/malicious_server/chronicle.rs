@@ -3,10 +3,7 @@
 
 use std::collections::HashMap;
 
-use secure_chat::names::UserName;
-use secure_chat::transcript::{
-    ChangeHash, ChangesHash, Event, LogHash, Position, RosterEntry, RosterHash, changes_hash,
-};
+use secure_chat::transcript::{ChangeHash, ChangesHash, Event, LogHash, Position, RosterHash, changes_hash};
 use serde_json::{Value, json};
 
 use super::forger::{entry_of, event_after};
@@ -18,26 +15,24 @@ pub struct Chronicle {
     pub at: Option<Position>,
     /// What it asked to be said or done, by the request's number.
     asked: HashMap<u64, Value>,
-    account: Option<UserName>,
     /// The lines of the room that came, in order.
     pub lines: Vec<Value>,
 }
 
 impl Chronicle {
-    /// Takes a line of the client whose entry this is.
-    pub fn see(&mut self, way: Way, kind: &str, line: &Value, own: &RosterEntry) {
+    /// Takes a line of the client of the account `own`.
+    pub fn see(&mut self, way: Way, kind: &str, line: &Value, own: &str) {
         let id = line["id"].as_u64();
         if way == Way::Up {
             self.asked.extend(id.map(|id| (id, line.clone())));
             return;
         }
-        self.account = Some(own.account.clone());
         match kind {
             "ok join" => self.at = joined(line),
             "ok send" | "ok act" if line["duplicate"].is_null() => {
                 let Some(mut said) = id.and_then(|id| self.asked.remove(&id)) else { return };
                 said["type"] = if kind == "ok send" { json!("message") } else { said["type"].clone() };
-                said["user"] = own.account.as_str().into();
+                said["user"] = own.into();
                 self.step(&said);
             }
             "members listed" | "members hashed" => {

@@ -72,6 +72,16 @@ impl Forger {
         line
     }
 
+    /// The event of a message on the legacy wire, with a key for one reader.
+    pub fn legacy(&self, room: &str, n: u64, reader: &PublicKey, text: &str) -> Value {
+        let time = server::BEGIN + 1_000_000;
+        let sealed = envelope::seal(&format!("{}: {text}", self.account.as_str()), time / 1000);
+        json!({
+            "type": "message", "room": room, "n": n, "time": time, "user": self.account.as_str(), "legacy": true,
+            "encrypted_message": sealed.token, "encrypted_key": sealed.wrap_for(reader).unwrap(),
+        })
+    }
+
     /// The text as it is sealed.
     pub fn plain(&self, text: &str) -> Vec<u8> {
         envelope::pad(&format!("{}: {text}", self.account.as_str())).as_bytes().to_vec()
@@ -95,9 +105,7 @@ impl Forger {
         n: u64,
         at: Position,
         counter: u64,
-        verb: Verb,
-        target: &str,
-        argument: &str,
+        (verb, target, argument): (Verb, &str, &str),
     ) -> Value {
         let mut line = json!({
             "type": "act", "room": room, "n": n, "time": server::BEGIN, "verb": verb.as_str(), "target": target,

@@ -8,13 +8,14 @@ use rand::{RngExt, SeedableRng};
 use secure_chat::chat::SessionId;
 use serde_json::{Value, json};
 
+use super::chronicle::Chronicle;
 use super::forger::position;
-use super::liar::{GHOSTS, Liar};
+use super::liar::{GHOSTS, Ghost, Liar, STRANGERS};
 use super::lines::{Field, Kinds, OPS, Pool, fields, mutate, written};
 use crate::modern_world::{Passing, Way, Who};
 
 /// What is done to a whole line.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LineOp {
     Drop,
     Repeat,
@@ -30,23 +31,28 @@ pub enum LineOp {
     Cut,
     /// It is no line at all.
     Garbage,
-    /// Somebody made up joins with it.
-    Ghost,
+    /// Somebody made up joins with it, and speaks.
+    Ghost(Ghost),
 }
 
-pub const LINE_OPS: [LineOp; 9] = [
-    LineOp::Drop,
-    LineOp::Repeat,
-    LineOp::Swap,
-    LineOp::Late,
-    LineOp::Cross,
-    LineOp::Old,
-    LineOp::Cut,
-    LineOp::Garbage,
-    LineOp::Ghost,
-];
+impl LineOp {
+    /// What can be done to a line of this kind.
+    fn all(kind: &str) -> Vec<Self> {
+        use LineOp::{Cross, Cut, Drop, Garbage, Late, Old, Repeat, Swap};
+        let mut all = vec![Drop, Repeat, Swap, Late, Cross, Old, Cut, Garbage];
+        if kind == "members listed" {
+            all.extend(GHOSTS.map(LineOp::Ghost));
+        }
+        all
+    }
 
-/// The field's name that stands for the whole line.
+    /// What stands for it in the table, where a field's name would stand.
+    fn name(self) -> String {
+        format!("{WHOLE} {self:?}")
+    }
+}
+
+/// What the names of those begin with that change whole lines.
 pub const WHOLE: &str = "(line)";
 
 /// Which line is to be changed, and how.
@@ -93,6 +99,8 @@ pub struct Meddler {
     unproven: HashSet<SessionId>,
     /// What a client must never do, and did.
     pub misdeed: Option<String>,
+    /// Where the log of each client is, as far as it was told the truth.
+    chronicles: HashMap<Who, Chronicle>,
     /// The adversary's own client: its lines are nobody's concern.
     own: Who,
     people: usize,
@@ -118,6 +126,7 @@ impl Meddler {
             hash_members: false,
             unproven: HashSet::new(),
             misdeed: None,
+            chronicles: HashMap::new(),
             own,
             people: device_keys.len(),
             device_keys,
@@ -175,6 +184,7 @@ impl Meddler {
                 if passing.way == Way::Down { self.keep_to_it(who, &listed, &truth, &mut line) } else { Vec::new() };
             lines.extend(before.iter().map(|line| (who, written(line))));
             lines.push((who, written(&line)));
+            self.chronicles.entry(who).or_default().see(passing.way, &kind, &line, name_of(who));
         }
         on.extend(lines);
         if let Some(held) = overtaken {
@@ -208,7 +218,7 @@ impl Meddler {
     fn note(&mut self, passing: &Passing<'_>, kind: &str, line: &Value) {
         if let Some(record) = &mut self.record {
             let names: HashSet<_> = fields(line).into_iter().map(|field| field.name).collect();
-            for name in names.into_iter().chain([WHOLE.to_owned()]) {
+            for name in names.into_iter().chain(LineOp::all(kind).into_iter().map(LineOp::name)) {
                 *record.entry((kind.to_owned(), name)).or_default() += 1;
             }
         }
@@ -232,9 +242,9 @@ impl Meddler {
         line: &Value,
     ) -> Option<Vec<(Who, Vec<u8>)>> {
         let target = self.target.clone()?;
-        match target.field.as_str() {
-            WHOLE => self.change_line(passing, kind, truth, line, target.smart),
-            _ => self.change_field(passing, kind, truth, line, &target),
+        match LineOp::all(kind).into_iter().find(|op| op.name() == target.field) {
+            Some(op) => self.change_line(passing, op, kind, truth, line, target.smart),
+            None => self.change_field(passing, kind, truth, line, &target),
         }
     }
 
@@ -333,16 +343,57 @@ impl Meddler {
         forger.adopt(changed);
     }
 
+    /// An older line, of this kind if there is one.
+    fn older(&mut self, than: &[u8], kind: &str) -> Option<Vec<u8>> {
+        let of = |is_it: &dyn Fn(&str) -> bool| {
+            let mut lines: Vec<_> =
+                self.history.iter().filter(|((_, of), _)| is_it(of)).flat_map(|(_, lines)| lines).collect();
+            lines.retain(|line| line.as_slice() != than);
+            lines.sort(); // in whatever order the map has them
+            lines.into_iter().cloned().collect::<Vec<_>>()
+        };
+        let mut lines = of(&|other| other == kind);
+        if lines.is_empty() {
+            lines = of(&|other| other.starts_with("request") == kind.starts_with("request"));
+        }
+        let i = self.rng.random_range(0..lines.len().max(1));
+        lines.into_iter().nth(i)
+    }
+
+    /// What somebody made up says right behind the change of the members that lists them.
+    fn ghost_speaks(&mut self, who: Who, ghost: Ghost, known: &str, joined: &Value) -> Vec<Value> {
+        let Some(chronicle) = self.chronicles.get_mut(&who) else { return Vec::new() };
+        chronicle.see(Way::Down, "members listed", joined, name_of(who));
+        let account = match ghost {
+            Ghost::Stranger => STRANGERS[0],
+            Ghost::LegacyStranger => STRANGERS[1],
+            Ghost::Device | Ghost::Legacy => known,
+        };
+        let (Some(at), Some(key), Some(forger)) = (chronicle.at, self.device_keys.get(&who), self.liar.forger(account))
+        else {
+            return Vec::new();
+        };
+        let (room, text) = (joined["room"].as_str().unwrap_or_default(), format!("made up after event {}", at.n));
+        let lines = match ghost {
+            Ghost::Stranger | Ghost::Device => {
+                vec![forger.grant(room, at, key), forger.message(room, at.n + 1, at, 1, &text)]
+            }
+            Ghost::Legacy | Ghost::LegacyStranger => vec![forger.legacy(room, at.n + 1, key, &text)],
+        };
+        self.liar.shift(who, 1);
+        lines
+    }
+
     fn change_line(
         &mut self,
         passing: &Passing<'_>,
+        op: LineOp,
         kind: &str,
         truth: &Value,
         line: &Value,
         smart: bool,
     ) -> Option<Vec<(Who, Vec<u8>)>> {
         let (who, way) = (passing.who, passing.way);
-        let op = LINE_OPS[self.rng.random_range(0..LINE_OPS.len())];
         let is_event = is_event(way, line);
         let mut told = line.clone();
         let before = if way == Way::Down { self.keep_to_it(who, kind, truth, &mut told) } else { Vec::new() };
@@ -367,12 +418,8 @@ impl Meddler {
                 lines.push((who, told_text));
             }
             LineOp::Old => {
-                let mut others: Vec<_> =
-                    self.history.iter().filter(|((_, of), _)| *of == kind).flat_map(|(_, lines)| lines).collect();
-                others.retain(|other| other.as_slice() != passing.line);
-                others.sort(); // in whatever order the map has them
-                let old = others.get(self.rng.random_range(0..others.len().max(1)))?;
-                let mut old: Value = serde_json::from_slice(old).ok()?;
+                let old = self.older(passing.line, kind)?;
+                let mut old: Value = serde_json::from_slice(&old).ok()?;
                 for field in ["id", "n"].into_iter().filter(|field| smart && told.get(field).is_some()) {
                     old[field] = told[field].clone();
                 }
@@ -387,21 +434,20 @@ impl Meddler {
                 lines.push((who, all[self.rng.random_range(0..all.len())].to_vec()));
                 lines.push((who, told_text));
             }
-            LineOp::Ghost => {
-                let ghost = GHOSTS[self.rng.random_range(0..GHOSTS.len())];
-                if kind != "members listed" || truth.get("joined").is_none() {
-                    return None;
-                }
-                let known = ["alice", "bob", "carol"].into_iter().filter(|name| *name != name_of(who));
-                let known: Vec<_> = known.collect();
+            LineOp::Ghost(ghost) => {
+                truth.get("joined")?;
+                let known: Vec<_> =
+                    ["alice", "bob", "carol"].into_iter().filter(|name| *name != name_of(who)).collect();
+                let known = known[self.rng.random_range(0..known.len())];
                 told = truth.clone();
-                self.liar.add_ghost(&mut told, ghost, known[self.rng.random_range(0..known.len())])?;
+                self.liar.add_ghost(&mut told, ghost, known)?;
                 // The truth was taken in already: what is told adds to it.
                 let no_change = json!({ "joined": [], "removed": [] });
                 let mut added = json!({ "joined": [told["joined"].as_array()?.last()?], "removed": [] });
                 self.liar.fit_members(who, &no_change, &mut added);
                 told["roster"] = added["roster"].clone();
                 lines.push((who, written(&told)));
+                lines.extend(self.ghost_speaks(who, ghost, known, &told).iter().map(|line| (who, written(line))));
             }
         }
         let smart = if smart { ", made to fit" } else { "" };
@@ -417,6 +463,7 @@ fn is_event(way: Way, line: &Value) -> bool {
     way == Way::Down && line["n"].is_u64() && line["id"].is_null() && line["type"] != "not_delivered"
 }
 
+/// Whose line it is, for a person who reads why a test failed.
 fn name_of(who: Who) -> &'static str {
     ["alice", "bob", "carol", "mallory"].get(who.0).copied().unwrap_or("?")
 }

@@ -97,8 +97,8 @@ impl Oracle {
     /// # Errors
     /// What cannot.
     pub fn check_plain(&self, world: &World) -> Result<(), String> {
-        let all = world.people.iter().flat_map(|person| person.screen.iter());
-        all.map(|seen| is_plain(seen).map_err(|what| format!("{what}: {seen:?}"))).collect()
+        let mut all = world.people.iter().flat_map(|person| person.screen.iter());
+        all.try_for_each(|seen| is_plain(seen).map_err(|what| format!("{what}: {seen:?}")))
     }
 
     /// Takes note of what somebody did.
@@ -183,7 +183,7 @@ impl Oracle {
             for (target, wrap) in line[field].as_object().into_iter().flatten() {
                 self.wraps += 1;
                 let is_others = wrap.as_str().is_some_and(|wrap| world.for_others.contains(wrap));
-                if is_others && self.wraps % SAMPLE > 0 {
+                if is_others && !self.wraps.is_multiple_of(SAMPLE) {
                     continue;
                 }
                 if envelope::unwrap(wrap.as_str().unwrap_or_default(), &keys::adversary_rsa()).is_none() {

@@ -190,7 +190,7 @@ fn a_forged_act_of_a_ghost_device_is_refused() {
     let own = Forger { run: world[ghost].run(), ..forger(&world, "bob") };
     let at = chronicle.borrow().at.unwrap();
     let mark = world.mark();
-    world.forge(alice, own.act("den", at.n + 1, at, 1, Verb::Kick, "carol", "").to_string());
+    world.forge(alice, own.act("den", at.n + 1, at, 1, (Verb::Kick, "carol", "")).to_string());
     assert_eq!(acts(&world, &mark, alice), []);
     assert_alarmed!(world, mark, alice, Alarm::KeyChanged { with: Some(Thing::Act), user, .. } if user.as_str() == "bob");
 }
@@ -208,7 +208,7 @@ fn who_acts_without_the_right_to_is_named() {
     let chronicle = follow(&mut world, alice);
     let at = chronicle.borrow().at.unwrap();
     let mark = world.mark();
-    world.forge(alice, own.act("den", at.n + 1, at, 1, Verb::Kick, "bob", "I say so").to_string());
+    world.forge(alice, own.act("den", at.n + 1, at, 1, (Verb::Kick, "bob", "I say so")).to_string());
     assert_eq!(acts(&world, &mark, alice), [("mallory (pinned) kicked bob: I say so".to_owned(), Trust::Pinned)]);
     let _ = bob;
 }

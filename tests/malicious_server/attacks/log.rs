@@ -310,10 +310,10 @@ fn nothing_is_shown_again_after_a_restart() {
         }
         world.pass(Duration::from_secs(5));
         let chronicle = Rc::new(RefCell::new(super::Chronicle::default()));
-        let (shared, entry) = (Rc::clone(&chronicle), super::entry_of(&world, alice));
+        let (shared, account) = (Rc::clone(&chronicle), world[alice].account.clone());
         tamper(&mut world, move |line| {
             if line.who == alice {
-                shared.borrow_mut().see(line.way, line.kind, &line.value, &entry);
+                shared.borrow_mut().see(line.way, line.kind, &line.value, &account);
             }
         });
         for who in [bob, carol, alice] {
@@ -338,7 +338,7 @@ fn what_was_sealed_before_somebody_left_is_marked() {
     let held = Rc::new(RefCell::new(None));
     let shared = Rc::clone(&held);
     let chronicle = Rc::new(RefCell::new(super::Chronicle::default()));
-    let (follows, entry) = (Rc::clone(&chronicle), super::entry_of(&world, alice));
+    let (follows, account) = (Rc::clone(&chronicle), world[alice].account.clone());
     tamper(&mut world, move |line| {
         if line.is(bob, "request send") && shared.borrow().is_none() {
             *shared.borrow_mut() = Some(line.value.clone());
@@ -347,7 +347,7 @@ fn what_was_sealed_before_somebody_left_is_marked() {
             return line.drop(); // nor does he come to say it again
         }
         if line.who == alice {
-            follows.borrow_mut().see(line.way, line.kind, &line.value, &entry);
+            follows.borrow_mut().see(line.way, line.kind, &line.value, &account);
         }
     });
     world.cut(alice);

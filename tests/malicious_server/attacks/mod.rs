@@ -64,10 +64,10 @@ fn tamper(world: &mut World, mut meddle: impl FnMut(&mut Line<'_>) + 'static) {
 fn follow(world: &mut World, who: Who) -> Rc<RefCell<Chronicle>> {
     let chronicle = Rc::new(RefCell::new(Chronicle::default()));
     let shared = Rc::clone(&chronicle);
-    let entry = entry_of(world, who);
+    let account = world[who].account.clone();
     tamper(world, move |line| {
         if line.who == who {
-            shared.borrow_mut().see(line.way, line.kind, &line.value, &entry);
+            shared.borrow_mut().see(line.way, line.kind, &line.value, &account);
         }
     });
     // It begins with a join.
@@ -105,13 +105,13 @@ fn as_forger(world: &World, who: Who) -> Forger {
 fn unlisted_place(world: &mut World, who: Who, other: Who) -> secure_chat::transcript::Position {
     let chronicle = Rc::new(RefCell::new(Chronicle::default()));
     let shared = Rc::clone(&chronicle);
-    let entry = entry_of(world, who);
+    let account = world[who].account.clone();
     tamper(world, move |line| {
         if line.way == Way::Down && line.kind == "members listed" {
             crate::liar::Liar::hash_members(&mut line.value);
         }
         if line.who == who {
-            shared.borrow_mut().see(line.way, line.kind, &line.value, &entry);
+            shared.borrow_mut().see(line.way, line.kind, &line.value, &account);
         }
     });
     world.type_line(who, "/join den pw");
