@@ -486,7 +486,7 @@ fn a_changed_key_of_a_legacy_peer_gets_nothing_until_it_is_accepted() {
         package.encrypted_keys.get("bob").and_then(|entry| envelope::open(&package.encrypted_message, entry, &key));
     assert!(opened.is_none(), "it was encrypted to a key that nobody accepted");
     alice.types(&format!("/accept bob {shown}"));
-    alice.complains("is accepted");
+    alice.complains("from now on");
     alice.types("for the new key");
     let package = loop {
         if let Ok(package) = Package::from_json(&peer.hears()) {
