@@ -6,7 +6,7 @@ use crate::client::key_name::KeyName;
 use crate::names::{Password, RoomName, Text, UserName};
 use crate::protocol::legacy;
 
-/// What a legacy server knows, and [`KEYS`].
+/// What a legacy server knows, and what concerns keys, which asks no server.
 pub const LEGACY: &[&str] =
     &["/register", "/login", "/create", "/join", "/list", "/keys", "/verify", "/accept", "/block", "/unblock"];
 
