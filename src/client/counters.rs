@@ -54,9 +54,13 @@ impl<R: Clone + Eq + Hash> Counters<R> {
         *self.absences.entry(room).or_default() += 1;
     }
 
-    /// Takes a counter whose signature holds.
-    pub(super) fn take(&mut self, room: R, account: &UserName, run: RunId, counter: u64) -> Counted {
-        let absences = self.absences.get(&room).copied().unwrap_or_default();
+    /// How often this client was away so far. What comes bears that number, however long it waits for its author's keys.
+    pub(super) fn absences(&self, room: &R) -> u64 {
+        self.absences.get(room).copied().unwrap_or_default()
+    }
+
+    /// Takes a counter whose signature holds; `absences` as of when it came.
+    pub(super) fn take(&mut self, room: R, account: &UserName, run: RunId, counter: u64, absences: u64) -> Counted {
         let key = (room, account.clone(), run);
         let full = self.seen.len() >= MOST_RUNS;
         let Some(seen) = self.seen.get_mut(&key) else {
@@ -85,7 +89,8 @@ mod tests {
     const RUN: RunId = RunId([2; 16]);
 
     fn take(counters: &mut Counters<RoomId>, counter: u64) -> Counted {
-        counters.take(ROOM, &UserName::new("bob"), RUN, counter)
+        let absences = counters.absences(&ROOM);
+        counters.take(ROOM, &UserName::new("bob"), RUN, counter, absences)
     }
 
     #[test]
@@ -104,9 +109,9 @@ mod tests {
     fn rooms_accounts_and_runs_count_for_themselves() {
         let mut counters = Counters::default();
         take(&mut counters, 5);
-        assert_eq!(counters.take(RoomId([9; 16]), &UserName::new("bob"), RUN, 1), Counted::Next);
-        assert_eq!(counters.take(ROOM, &UserName::new("eve"), RUN, 1), Counted::Next);
-        assert_eq!(counters.take(ROOM, &UserName::new("bob"), RunId([9; 16]), 1), Counted::Next);
+        assert_eq!(counters.take(RoomId([9; 16]), &UserName::new("bob"), RUN, 1, 0), Counted::Next);
+        assert_eq!(counters.take(ROOM, &UserName::new("eve"), RUN, 1, 0), Counted::Next);
+        assert_eq!(counters.take(ROOM, &UserName::new("bob"), RunId([9; 16]), 1, 0), Counted::Next);
         assert_eq!(take(&mut counters, 1), Counted::Repeated);
     }
 
@@ -121,14 +126,25 @@ mod tests {
     }
 
     #[test]
+    fn what_came_before_an_absence_and_was_counted_after_it_does_not_end_it() {
+        let mut counters = Counters::default();
+        counters.was_away(ROOM);
+        // Both waited for their author's keys meanwhile.
+        for counter in [1, 2] {
+            assert_eq!(counters.take(ROOM, &UserName::new("bob"), RUN, counter, 0), Counted::Next);
+        }
+        assert_eq!(take(&mut counters, 4), Counted::Gap { missing: 1, away: true });
+    }
+
+    #[test]
     fn a_flood_of_runs_makes_room_for_no_repetition() {
         let mut counters = Counters::default();
         take(&mut counters, 7);
         for i in 0..MOST_RUNS as u128 {
-            counters.take(ROOM, &UserName::new("eve"), RunId(i.to_be_bytes()), 1);
+            counters.take(ROOM, &UserName::new("eve"), RunId(i.to_be_bytes()), 1, 0);
         }
         let other = RunId((MOST_RUNS as u128).to_be_bytes());
-        assert_eq!(counters.take(ROOM, &UserName::new("eve"), other, 1), Counted::TooMany);
+        assert_eq!(counters.take(ROOM, &UserName::new("eve"), other, 1, 0), Counted::TooMany);
         assert_eq!(take(&mut counters, 7), Counted::Repeated);
         assert_eq!(take(&mut counters, 8), Counted::Next);
     }

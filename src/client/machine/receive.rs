@@ -147,7 +147,10 @@ impl Machine {
         // What was shown as unsigned, because its author's keys came too late, is not shown again.
         let counted = match self.heard.is_opened(&id) || self.heard.unsigned(&id.hash).is_some() {
             true => Counted::Repeated,
-            false => self.heard.counters.take(said.room.clone(), account, id.author.run, id.counter),
+            false => {
+                let absences = self.heard.counters.absences(&said.room);
+                self.heard.counters.take(said.room.clone(), account, id.author.run, id.counter, absences)
+            }
         };
         let user = account.clone();
         match counted {

@@ -40,18 +40,23 @@ pub(super) struct Directs {
 }
 
 impl Directs {
-    fn take(&mut self, own: bool, event: &DirectEvent) -> Counted {
+    fn take(&mut self, own: bool, event: &DirectEvent, absences: u64) -> Counted {
         let (counters, account) = match own {
             true => (&mut self.from_own, &event.recipient),
             false => (&mut self.from_others, &event.author.user),
         };
-        counters.take((), account, event.author.reader.run, event.body.stamp.counter)
+        counters.take((), account, event.author.reader.run, event.body.stamp.counter, absences)
     }
 
     /// The connection was lost: what is missing next is missing for that.
     pub(super) fn was_away(&mut self) {
         self.from_others.was_away(());
         self.from_own.was_away(());
+    }
+
+    /// How often the connection was lost so far.
+    fn absences(&self) -> u64 {
+        self.from_others.absences(&())
     }
 
     fn next_counter(&self, recipient: &UserName) -> u64 {
@@ -318,13 +323,13 @@ impl Machine {
         if !is_ours || !event.body.readers.contains(&reader) {
             return self.alarm(Alarm::NotForUs(author.user));
         }
-        self.hear(author, Signed::Direct(Box::new(event)));
+        self.hear(author, Signed::Direct(Box::new(event), self.directs.absences()));
     }
 
-    /// A direct message whose signature holds.
-    pub(super) fn take_direct(&mut self, trust: Trust, event: DirectEvent) {
+    /// A direct message whose signature holds; `absences` as of when it came.
+    pub(super) fn take_direct(&mut self, trust: Trust, event: DirectEvent, absences: u64) {
         let user = event.author.user.clone();
-        match self.directs.take(trust == Trust::Own, &event) {
+        match self.directs.take(trust == Trust::Own, &event, absences) {
             Counted::Next => {}
             Counted::Gap { missing: count, away } => {
                 self.alarm(Alarm::MissingDirect { user: user.clone(), count, away })

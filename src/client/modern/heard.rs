@@ -41,7 +41,7 @@ impl Heard {
 
     /// The room is left: nothing of it is shown any more. Direct messages go on waiting.
     pub(super) fn clear(&mut self) {
-        self.queue.retain(|(_, signed)| matches!(signed, Signed::Direct(_)));
+        self.queue.retain(|(_, signed)| matches!(signed, Signed::Direct(..)));
         self.bytes = self.queue.iter().map(|(_, signed)| signed.len()).sum();
         self.delayed.clear();
         self.delayed_len = 0;

@@ -12,7 +12,7 @@ use super::heard::Vouched;
 use super::keys::Found;
 use super::log::Judged;
 use super::requests::Asked;
-use super::room::Stopped;
+use super::room::{Stay, Stopped};
 use super::signed::{InRoom, Said, Signed};
 use super::{Machine, Output, RequestBody};
 use crate::client::alarm::{Alarm, Thing, Unreadable};
@@ -90,11 +90,11 @@ impl Machine {
         match stay.judge(at) {
             Judged::Good => {
                 let gone = stay.gone_after(at, self.now.elapsed);
-                return Some(InRoom { room: stay.room.clone(), id: stay.id, gone });
+                return Some(self.in_room(stay, gone));
             }
             // Who was here before holds keys of before. It opens nothing but what bears a place that is known.
             Judged::Before if stay.is_return && thing == Thing::Grant => {
-                return Some(InRoom { room: stay.room.clone(), id: stay.id, gone: None });
+                return Some(self.in_room(stay, None));
             }
             Judged::Before if self.now.elapsed > stay.since + CAUGHT_UP => self.alarm(Alarm::HeldBack(thing, user)),
             Judged::Before if stay.is_return => {
@@ -108,6 +108,10 @@ impl Machine {
             }
         }
         None
+    }
+
+    fn in_room(&self, stay: &Stay, gone: Option<Option<UserName>>) -> InRoom {
+        InRoom { room: stay.room.clone(), id: stay.id, gone, absences: self.counters.absences(&stay.id) }
     }
 
     /// Takes something that is signed, to be checked once the keys of its author are there.
@@ -166,16 +170,16 @@ impl Machine {
         };
         match signed {
             Signed::Message(said) => {
-                if self.count(thing, said.at.id, &author, said.stamp.counter) {
+                if self.count(thing, &said.at, &author, said.stamp.counter) {
                     self.open(Vouched { author, trust, said });
                 }
             }
             Signed::Act(did) => {
-                if self.count(thing, did.at.id, &author, did.stamp.counter) {
+                if self.count(thing, &did.at, &author, did.stamp.counter) {
                     self.take_act(author.user, trust, did);
                 }
             }
-            Signed::Direct(event) => self.take_direct(trust, *event),
+            Signed::Direct(event, absences) => self.take_direct(trust, *event, absences),
             Signed::Grant { .. } => {}
         }
     }
@@ -188,9 +192,9 @@ impl Machine {
         }
     }
 
-    fn count(&mut self, thing: Thing, room: RoomId, author: &wire::Author, counter: u64) -> bool {
+    fn count(&mut self, thing: Thing, at: &InRoom, author: &wire::Author, counter: u64) -> bool {
         let user = author.user.clone();
-        match self.counters.take(room, &user, author.reader.run, counter) {
+        match self.counters.take(at.id, &user, author.reader.run, counter, at.absences) {
             Counted::Next => true,
             Counted::Gap { missing, away } => {
                 self.alarm(Alarm::Missing { user, count: missing, away });

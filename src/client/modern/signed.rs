@@ -13,6 +13,8 @@ pub(super) struct InRoom {
     pub(super) id: RoomId,
     /// Whom the author did not know to be gone.
     pub(super) gone: Option<Option<UserName>>,
+    /// How often this client was away from the room when it came.
+    pub(super) absences: u64,
 }
 
 /// A message.
@@ -37,8 +39,13 @@ pub(super) struct Did {
 pub(super) enum Signed {
     Message(Said),
     Act(Did),
-    Grant { at: InRoom, stamp: GrantStamp, wrap: String },
-    Direct(Box<DirectEvent>),
+    Grant {
+        at: InRoom,
+        stamp: GrantStamp,
+        wrap: String,
+    },
+    /// And how often this client was away when it came.
+    Direct(Box<DirectEvent>, u64),
 }
 
 impl Signed {
@@ -47,7 +54,7 @@ impl Signed {
             Self::Message(_) => Thing::Message,
             Self::Act(_) => Thing::Act,
             Self::Grant { .. } => Thing::Grant,
-            Self::Direct(_) => Thing::Direct,
+            Self::Direct(..) => Thing::Direct,
         }
     }
 
@@ -58,7 +65,7 @@ impl Signed {
                 Self::Message(said) => said.token.len(),
                 Self::Act(did) => did.deed.target.as_str().len() + did.deed.argument.as_str().len(),
                 Self::Grant { wrap, .. } => wrap.len(),
-                Self::Direct(event) => event.body.encrypted_message.len() + 1024 * event.body.wraps.len(),
+                Self::Direct(event, _) => event.body.encrypted_message.len() + 1024 * event.body.wraps.len(),
             }
     }
 
@@ -88,7 +95,7 @@ impl Signed {
                 let grant = transcript::Grant { author, epoch, counter, at, check };
                 key.verify(&grant.to_bytes(), &signature)
             }
-            Self::Direct(event) => {
+            Self::Direct(event, _) => {
                 let statement = direct_statement(realm, &event.author, &event.recipient, &event.body);
                 key.verify(&statement.to_bytes(), &event.body.stamp.signature)
             }
