@@ -71,25 +71,6 @@ fn text(bytes: &[u8]) -> String {
     String::from_utf8(bytes.to_vec()).unwrap()
 }
 
-/// The client in a terminal, with its prompt waiting.
-fn terminal(server: &str, home: &Path, variables: &[(&str, &str)]) -> Screen {
-    let mut command = CommandBuilder::new(env!("CARGO_BIN_EXE_chat-client"));
-    command.args([server, "--identity"]);
-    command.arg(home);
-    command.env_remove("NO_COLOR");
-    variables.iter().for_each(|(name, value)| command.env(name, value));
-    let screen = Screen::start(command);
-    screen.edits("> ");
-    screen
-}
-
-/// Types a line and waits until what it leads to is there, and the prompt again.
-fn enter(screen: &Screen, line: &str, leads_to: &str) {
-    screen.types(&format!("{line}\r"));
-    screen.shows(leads_to);
-    screen.edits("> ");
-}
-
 #[test]
 fn two_people_talk_compare_a_number_and_verify_each_other() {
     let dir = tempfile::tempdir().unwrap();
@@ -213,11 +194,11 @@ fn a_connection_that_is_cut_is_made_again_and_each_line_is_said_once() {
     let server = Server::start(dir.path());
     let (_alice, bob) = two_in_a_room(&server, dir.path());
     let proxy = Proxy::to(server.address);
-    let carol = terminal(&proxy.address.to_string(), &dir.path().join("carol"), &[]);
-    enter(&carol, "/register carol pw", "The account carol is made");
-    enter(&carol, "/login carol pw", "You are logged in as carol.");
-    enter(&carol, "/join den pw", "You are in den.");
-    enter(&carol, "before", "you can be read by");
+    let carol = Screen::client(&proxy.address.to_string(), &dir.path().join("carol"), &[]);
+    carol.enters("/register carol pw", "The account carol is made");
+    carol.enters("/login carol pw", "You are logged in as carol.");
+    carol.enters("/join den pw", "You are in den.");
+    carol.enters("before", "you can be read by");
     assert_eq!(bob.shows("carol (pinned): "), "carol (pinned): before");
     for round in 0..3 {
         proxy.goes_down();
@@ -247,11 +228,11 @@ fn after_a_restart_of_the_server_one_logs_in_again_and_goes_on() {
     let dir = tempfile::tempdir().unwrap();
     let server = Server::start(dir.path());
     let address = server.address.to_string();
-    let screen = terminal(&address, &dir.path().join("alice"), &[]);
-    enter(&screen, "/register alice pw", "The account alice is made");
-    enter(&screen, "/login alice pw", "You are logged in as alice.");
-    enter(&screen, "/create den pw", "you are its owner");
-    enter(&screen, "/join den pw", "You are in den.");
+    let screen = Screen::client(&address, &dir.path().join("alice"), &[]);
+    screen.enters("/register alice pw", "The account alice is made");
+    screen.enters("/login alice pw", "You are logged in as alice.");
+    screen.enters("/create den pw", "you are its owner");
+    screen.enters("/join den pw", "You are in den.");
     assert_eq!(server.stop(), 0);
     screen.shows("-- The server is shutting down");
     screen.shows("Trying again in");
@@ -259,8 +240,8 @@ fn after_a_restart_of_the_server_one_logs_in_again_and_goes_on() {
     fs::remove_dir_all(dir.path().join("certs")).unwrap();
     let server = Server::start_with(dir.path(), &["--listen", &address]);
     screen.shows("Log in again: /login");
-    enter(&screen, "/login alice pw", "You are logged in as alice.");
-    enter(&screen, "/join den pw", "You are in den.");
+    screen.enters("/login alice pw", "You are logged in as alice.");
+    screen.enters("/join den pw", "You are in den.");
     let known = fs::read_to_string(dir.path().join("alice/known_keys")).unwrap();
     assert!(known.contains(&server.fingerprint), "the new certificate is known: {known}");
 }
@@ -270,9 +251,9 @@ fn another_server_in_the_place_of_the_known_one_gets_nothing_and_ends_the_client
     let (dir, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let server = Server::start(dir.path());
     let address = server.address.to_string();
-    let mut screen = terminal(&address, &dir.path().join("alice"), &[]);
-    enter(&screen, "/register alice pw", "The account alice is made");
-    enter(&screen, "/login alice pw", "You are logged in as alice.");
+    let mut screen = Screen::client(&address, &dir.path().join("alice"), &[]);
+    screen.enters("/register alice pw", "The account alice is made");
+    screen.enters("/login alice pw", "You are logged in as alice.");
     assert_eq!(server.stop(), 0);
     screen.shows("Trying again in");
     let fake = Server::start_with(other.path(), &["--listen", &address]);
@@ -305,10 +286,10 @@ fn who_vouches_is_said_in_colour_where_there_is_colour_and_always_in_words() {
     let address = server.address.to_string();
     let (alice, bob) = two_in_a_room(&server, dir.path());
     let start = |name: &str, variables: &[(&str, &str)]| {
-        let screen = terminal(&address, &dir.path().join(name), variables);
-        enter(&screen, &format!("/register {name} pw"), "is made");
-        enter(&screen, &format!("/login {name} pw"), "You are logged in");
-        enter(&screen, "/join den pw", "You are in den.");
+        let screen = Screen::client(&address, &dir.path().join(name), variables);
+        screen.enters(&format!("/register {name} pw"), "is made");
+        screen.enters(&format!("/login {name} pw"), "You are logged in");
+        screen.enters("/join den pw", "You are in den.");
         screen
     };
     let (coloured, plain) = (start("carol", &[]), start("dave", &[("NO_COLOR", "1")]));
@@ -327,8 +308,8 @@ fn who_vouches_is_said_in_colour_where_there_is_colour_and_always_in_words() {
     for screen in [&coloured, &plain] {
         screen.types("\x15");
         screen.edits(">");
-        enter(screen, "/verify bob", "The safety number");
-        enter(screen, "/verify bob yes", "bob is verified.");
+        screen.enters("/verify bob", "The safety number");
+        screen.enters("/verify bob yes", "bob is verified.");
     }
     bob.types("again");
     for screen in [&coloured, &plain] {
@@ -370,7 +351,7 @@ fn a_screen_reader_gets_lines_and_nothing_else() {
 fn passwords_are_asked_for_hidden_and_new_ones_twice() {
     let dir = tempfile::tempdir().unwrap();
     let server = Server::start(dir.path());
-    let screen = terminal(&server.address.to_string(), &dir.path().join("alice"), &[]);
+    let screen = Screen::client(&server.address.to_string(), &dir.path().join("alice"), &[]);
     let asked = |line: &str, answers: &[(&str, &str)], leads_to: &str| {
         screen.types(&format!("{line}\r"));
         for (question, answer) in answers {
@@ -382,13 +363,13 @@ fn passwords_are_asked_for_hidden_and_new_ones_twice() {
         screen.shows(leads_to);
         screen.edits("> ");
     };
-    enter(&screen, "/register alice pw", "is made");
+    screen.enters("/register alice pw", "is made");
     asked("/login alice", &[("Password:", "pw")], "You are logged in as alice.");
     let new = [("Old password:", "pw"), ("New password:", "s3cret"), ("The same again:", "s3cret")];
     asked("/passwd", &new, "Your password is changed.");
     asked("/account legacy off", &[("Password:", "s3cret")], "cannot log in on the old wire any more");
-    enter(&screen, "/create den pw", "you are its owner");
-    enter(&screen, "/join den pw", "You are in den.");
+    screen.enters("/create den pw", "you are its owner");
+    screen.enters("/join den pw", "You are in den.");
     let new = [("New password of the room:", "s3cret-den"), ("The same again:", "s3cret-den")];
     asked("/room passwd", &new, "alice (you) changed the room's password");
     assert!(!screen.raw().contains("s3cret"), "{}", screen.raw());
@@ -414,31 +395,31 @@ fn the_session_in_the_readme_is_a_real_one() {
     let dir = tempfile::tempdir().unwrap();
     let server = Server::start(dir.path());
     let address = server.address.to_string();
-    let alice = terminal(&address, &dir.path().join("alice"), &[]);
+    let alice = Screen::client(&address, &dir.path().join("alice"), &[]);
     let types = |line: &str, leads_to: &str| {
         assert!(session.contains(&format!("\n> {line}\n")), "{line}");
-        enter(&alice, line, leads_to);
+        alice.enters(line, leads_to);
     };
     types("/register alice wonderland", "is made");
     alice.types("/login alice\r");
     alice.edits("Password:");
     alice.types("wonderland");
     alice.edits("Password: **********");
-    enter(&alice, "", "You are logged in as alice.");
+    alice.enters("", "You are logged in as alice.");
     types("/create garden roses", "you are its owner");
     types("/join garden roses", "You are in garden.");
     types("hello?", "Nobody else");
-    let bob = terminal(&address, &dir.path().join("bob"), &[]);
-    enter(&bob, "/register bob pw", "is made");
-    enter(&bob, "/login bob pw", "You are logged in as bob.");
-    enter(&bob, "/join garden roses", "You are in garden.");
-    enter(&bob, "hi alice!", "you can be read by");
+    let bob = Screen::client(&address, &dir.path().join("bob"), &[]);
+    bob.enters("/register bob pw", "is made");
+    bob.enters("/login bob pw", "You are logged in as bob.");
+    bob.enters("/join garden roses", "You are in garden.");
+    bob.enters("hi alice!", "you can be read by");
     alice.shows("hi alice!");
     types("there you are", "you can be read by");
     bob.shows("there you are");
     types("/verify bob", "/verify bob yes");
     types("/verify bob yes", "bob is verified.");
-    enter(&bob, "it is me", "it is me");
+    bob.enters("it is me", "it is me");
     alice.shows("it is me");
     bob.types("/quit\r");
     alice.shows("left");

@@ -11,23 +11,6 @@ use common::terminal::Screen;
 use common::{Friend, Server};
 use portable_pty::CommandBuilder;
 
-/// The client in a terminal, with its prompt waiting.
-fn client(server: &Server, home: &Path) -> Screen {
-    let mut command = CommandBuilder::new(env!("CARGO_BIN_EXE_chat-client"));
-    command.args([&server.address.to_string(), "--identity"]);
-    command.arg(home.join("identity"));
-    let screen = Screen::start(command);
-    screen.edits("> ");
-    screen
-}
-
-/// Types a line at the prompt and waits until what it leads to is there, and the prompt again.
-fn enter(screen: &Screen, line: &str, leads_to: &str) {
-    screen.types(&format!("{line}\r"));
-    screen.shows(leads_to);
-    screen.edits("> ");
-}
-
 fn room(server: &Server) -> Friend {
     server.user("maker").asks("/create lobby pw", "Room 'lobby' created.");
     Friend::join(server, "bob", "lobby")
@@ -35,7 +18,7 @@ fn room(server: &Server) -> Friend {
 
 fn alice(server: &Server, home: &Path) -> Screen {
     server.connect().asks("/register alice s3cret", "Registration successful for alice. You may now /login.");
-    let screen = client(server, home);
+    let screen = Screen::client(&server.address.to_string(), &home.join("identity"), &[]);
     screen.types("/login alice\r");
     screen.edits("Password:");
     screen.types("s3cret");
@@ -43,7 +26,7 @@ fn alice(server: &Server, home: &Path) -> Screen {
     screen.types("\r");
     screen.shows("You are logged in as alice.");
     screen.edits("> ");
-    enter(&screen, "/join lobby pw", "You are in lobby.");
+    screen.enters("/join lobby pw", "You are in lobby.");
     screen
 }
 
@@ -99,7 +82,7 @@ fn lines_that_come_at_once_are_all_taken_and_pasted_ones_are_lines() {
 fn no_key_brings_a_masked_password_back() {
     let dir = tempfile::tempdir().unwrap();
     let server = Server::start(dir.path());
-    let screen = client(&server, dir.path());
+    let screen = Screen::client(&server.address.to_string(), &dir.path().join("identity"), &[]);
     screen.types("/login alice\r");
     screen.edits("Password:");
     screen.types("hunter2\x12hunter2\x15");
@@ -119,8 +102,8 @@ fn no_password_is_shown_or_kept_in_the_history() {
     let _bob = room(&server);
     let screen = alice(&server, dir.path());
     assert!(!screen.raw().contains("s3cret"), "{}", screen.raw());
-    enter(&screen, "/room passwd new-s3cret", "Not done: ");
-    enter(&screen, "/passwd s3cret new-s3cret", "Your password is changed.");
+    screen.enters("/room passwd new-s3cret", "Not done: ");
+    screen.enters("/passwd s3cret new-s3cret", "Your password is changed.");
     screen.types("\x1b[A"); // up
     screen.edits("> /passwd");
     screen.types("\x1b[A");

@@ -36,8 +36,7 @@ pub struct KnownBundle {
 #[derive(Debug, Clone)]
 pub(super) enum Known {
     Modern(Arc<KnownBundle>),
-    /// Of a member on the legacy wire: who announced it first, and its SubjectPublicKeyInfo in DER. Others may have announced
-    /// it, too.
+    /// Of a member on the legacy wire: who announced it first of all who have it, and its SubjectPublicKeyInfo in DER.
     Legacy(UserName, Arc<[u8]>),
 }
 

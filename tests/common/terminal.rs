@@ -2,6 +2,7 @@
 
 use std::io::{Read, Write};
 use std::num::NonZero;
+use std::path::Path;
 use std::sync::{Arc, Mutex};
 
 use portable_pty::{Child, CommandBuilder, PtyPair, PtySize, native_pty_system};
@@ -23,6 +24,18 @@ struct Seen {
 }
 
 impl Screen {
+    /// The client, with what it keeps in this folder, at its prompt.
+    pub fn client(server: &str, identity: &Path, variables: &[(&str, &str)]) -> Self {
+        let mut command = CommandBuilder::new(env!("CARGO_BIN_EXE_chat-client"));
+        command.args([server, "--identity"]);
+        command.arg(identity);
+        command.env_remove("NO_COLOR");
+        variables.iter().for_each(|(name, value)| command.env(name, value));
+        let screen = Self::start(command);
+        screen.edits("> ");
+        screen
+    }
+
     pub fn start(command: CommandBuilder) -> Self {
         Self::start_as("xterm-256color", command)
     }
@@ -56,6 +69,13 @@ impl Screen {
         let mut writer = self.writer.lock().unwrap();
         writer.write_all(keys.as_bytes()).unwrap();
         writer.flush().unwrap();
+    }
+
+    /// Types a line at the prompt and waits until what it leads to is there, and the prompt again.
+    pub fn enters(&self, line: &str, leads_to: &str) {
+        self.types(&format!("{line}\r"));
+        self.shows(leads_to);
+        self.edits("> ");
     }
 
     /// The screen's text, line by line, without what is blank at the ends.

@@ -102,7 +102,28 @@ pub fn name_fits(name: &str) -> bool {
     name.len() <= MAX_NAME && json_len(name) <= MAX_NAME
 }
 
-/// Types of a fixed length, which are base64 on the wire.
+/// Does the same for each type of a fixed length, which are base64 on the wire.
+macro_rules! for_hashes {
+    ($do:ident) => {
+        $do!(
+            BundleHash,
+            ChangeHash,
+            ChangesHash,
+            Commitment,
+            Ed25519Key,
+            GrantCheck,
+            LogHash,
+            Realm,
+            RoomId,
+            RosterHash,
+            RunId,
+            Signature
+        );
+    };
+}
+#[cfg(test)]
+pub(super) use for_hashes;
+
 macro_rules! hashes {
     ($($type:ident),+) => {
         $(impl Json for $type {
@@ -120,20 +141,7 @@ macro_rules! hashes {
     };
 }
 
-hashes!(
-    BundleHash,
-    ChangeHash,
-    ChangesHash,
-    Commitment,
-    Ed25519Key,
-    GrantCheck,
-    LogHash,
-    Realm,
-    RoomId,
-    RosterHash,
-    RunId,
-    Signature
-);
+for_hashes!(hashes);
 
 fn write_base64(out: &mut Vec<u8>, bytes: &[u8]) {
     out.push(b'"');

@@ -7,6 +7,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use indexmap::IndexMap;
 
+use super::super::value::for_hashes;
 use super::super::*;
 use crate::names::{Password, RoomName, Text, UserName};
 use crate::transcript::{
@@ -115,20 +116,7 @@ macro_rules! hash_samples {
     };
 }
 
-hash_samples!(
-    BundleHash,
-    ChangeHash,
-    ChangesHash,
-    Commitment,
-    Ed25519Key,
-    GrantCheck,
-    LogHash,
-    Realm,
-    RoomId,
-    RosterHash,
-    RunId,
-    Signature
-);
+for_hashes!(hash_samples);
 
 /// Text with all that JSON and terminals find difficult.
 fn text(source: &mut Source<'_>) -> String {
