@@ -136,7 +136,7 @@ impl Machine {
     pub(super) fn step_act(&mut self) -> Step {
         let Some(Task::Act(act)) = &mut self.task else { return Step::Goes };
         if act.until.is_some_and(|until| until <= self.now.elapsed) {
-            self.end(Output::Close); // the last word was not taken
+            self.close(); // the last word was not taken
             return Step::Waits;
         }
         if act.awaited {
@@ -201,7 +201,7 @@ impl Machine {
         }
         self.finish();
         if last {
-            return self.end(Output::Close);
+            return self.close();
         }
         let target = UserName::new(target);
         match deed.verb {
@@ -249,7 +249,7 @@ impl Machine {
     fn act_failed(&mut self, why: &str) {
         let Some(Task::Act(act)) = self.task.take() else { return };
         if act.until.is_some() {
-            return self.end(Output::Close);
+            return self.close();
         }
         if act.moves_on {
             return self.leave_room();
@@ -318,6 +318,7 @@ impl Machine {
         let Some(stay) = &mut self.stay else { return };
         match act.verb {
             Verb::Topic => stay.topic = act.argument.clone(),
+            Verb::Kick | Verb::Ban if signed => stay.note_put_out(&act.target),
             Verb::Flags if signed || modern_only => {
                 (stay.modern_only, stay.bars_legacy) = (modern_only, modern_only);
                 stay.prepared = None;

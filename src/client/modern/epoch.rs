@@ -125,8 +125,8 @@ impl Outgoing {
         heard && current.holders.remove(&reader)
     }
 
-    /// A reader was away: what was given to it meanwhile may be lost, so it is given again.
-    pub(super) fn came_back(&mut self, reader: &Reader) {
+    /// A reader came, or came back: what was given to it before may be lost, so it is given again.
+    pub(super) fn came(&mut self, reader: &Reader) {
         if let Some(epoch) = &mut self.epoch {
             epoch.holders.remove(reader);
         }
@@ -219,10 +219,10 @@ mod tests {
     fn who_comes_back_is_given_the_key_again_and_ends_the_epoch_by_going() {
         let mut outgoing = Outgoing::default();
         renew(&mut outgoing, &[1, 2], NOW);
-        outgoing.came_back(&reader(1));
+        outgoing.came(&reader(1));
         assert!(!outgoing.holds(&reader(1)) && outgoing.holds(&reader(2)));
         assert_eq!(renew(&mut outgoing, &[1, 2], NOW), 1);
-        outgoing.came_back(&reader(1));
+        outgoing.came(&reader(1));
         assert_eq!(renew(&mut outgoing, &[2], NOW), 2);
     }
 

@@ -142,10 +142,9 @@ impl Machine {
             words.push(format!("{} came{legacy}", Name(&entry.account)));
         }
         let outgoing = &mut self.rooms.entry(stay.id).or_default().outgoing;
+        let readers = joined.iter().filter_map(|entry| Some(Reader { bundle: entry.key.bundle()?, run: entry.run }));
+        readers.for_each(|reader| outgoing.came(&reader));
         for entry in back {
-            if let Some(bundle) = entry.key.bundle() {
-                outgoing.came_back(&Reader { bundle, run: entry.run });
-            }
             words.push(format!("{} is back", Name(&entry.account)));
         }
         for entry in went {

@@ -29,6 +29,7 @@ pub(super) enum Asked {
         user: UserName,
     },
     Resume,
+    Logout,
     Announce,
     Passwd,
     Account {
@@ -73,6 +74,7 @@ impl Asked {
             Self::Register { .. } => RequestType::Register,
             Self::Login { .. } => RequestType::Login,
             Self::Resume => RequestType::Resume,
+            Self::Logout => RequestType::Logout,
             Self::Announce => RequestType::Announce,
             Self::Passwd => RequestType::Passwd,
             Self::Account { .. } => RequestType::Account,

@@ -76,6 +76,14 @@ impl Stay {
         matches!(entry.key, EntryKey::Legacy(Some(hash)) if self.told_readers.contains(&hash.0))
     }
 
+    /// Somebody signed that an account is put out: the removals that follow need no further words.
+    pub(super) fn note_put_out(&mut self, account: &UserName) {
+        let runs = self.roster.entries().filter(|listed| listed.entry.account == *account);
+        let runs = runs.map(|listed| (account.clone(), listed.entry.run));
+        let room = MOST_LEAVING.saturating_sub(self.leaving.len());
+        self.leaving.extend(runs.take(room));
+    }
+
     /// Whom the author at a place did not know to be gone.
     pub(super) fn gone_after(&self, at: &Position, now: Duration) -> Option<Option<UserName>> {
         self.gone.after(at.n, now).cloned()
@@ -113,7 +121,8 @@ impl Machine {
         }
         let was_visited = self.rooms.contains_key(&ok.room_id);
         let opened = self.meet_room(&ok) == RoomSeen::Opened;
-        let stopped = self.compare_log(ok.room_id, before, log.head());
+        let was_listed = ok.removed.contains(&entry.change(false));
+        let stopped = self.compare_log(ok.room_id, before, log.head(), was_listed);
         if self.stay.as_ref().is_some_and(|stay| stay.id != ok.room_id) {
             self.leave_room();
             // What was typed before the return was for the other room of this name.
@@ -122,10 +131,16 @@ impl Machine {
         }
         let was_here = self.stay.take();
         let is_return = was_here.is_some();
-        match &mut self.task {
-            Some(Task::Say(say)) if !is_return => say.start_over(),
-            Some(Task::Act(act)) if !is_return => act.start_over(),
-            _ => {}
+        // Whoever was away for longer than its place was kept says again, as of now, what was not taken: the others could not
+        // place it any more, and some of them could not read it.
+        let next = self.rooms.get(&ok.room_id).map(|memory| memory.outgoing.next_counter());
+        let is_taken = ok.counter.is_some_and(|taken| next.is_some_and(|next| taken >= next));
+        if !is_return || (!was_listed && !is_taken) {
+            match &mut self.task {
+                Some(Task::Say(say)) => say.start_over(),
+                Some(Task::Act(act)) => act.start_over(),
+                _ => {}
+            }
         }
         let (told_readers, told_left_out) =
             was_here.map(|stay| (stay.told_readers, stay.told_left_out)).unwrap_or_default();
@@ -168,8 +183,9 @@ impl Machine {
         seen
     }
 
-    /// Compares what the server says of the time before with what this client saw itself, and says what was missed.
-    fn compare_log(&mut self, id: RoomId, before: Position, head: Position) -> Option<Stopped> {
+    /// Compares what the server says of the time before with what this client saw itself, and says what was missed. A log begins
+    /// anew when nobody is left in the room, and with the server: never while this client was listed.
+    fn compare_log(&mut self, id: RoomId, before: Position, head: Position, was_listed: bool) -> Option<Stopped> {
         if self.rooms.contains_key(&id) {
             // Even where nothing was missed: what others signed before they saw the return is passed over.
             self.counters.was_away(id);
@@ -177,16 +193,19 @@ impl Machine {
         let last = self.rooms.entry(id).or_default().last.replace(head)?;
         match before.n.checked_sub(last.n) {
             Some(0) if before == last => {}
-            Some(0) => {
-                self.alarm(Alarm::LogChanged);
-                return Some(Stopped::Split);
-            }
-            Some(missed) => {
-                let missed = usize::try_from(missed).unwrap_or(usize::MAX);
+            Some(1..) => {
+                let missed = usize::try_from(before.n - last.n).unwrap_or(usize::MAX);
                 let events = counted(missed, "event of the room was", "events of the room were");
                 self.say(format!("{events} missed since you were here last."));
             }
-            None => self.say("The room's log has begun anew: the server was started again since you were here last."),
+            Some(0) | None if was_listed => {
+                self.alarm(Alarm::LogChanged);
+                return Some(Stopped::Split);
+            }
+            Some(0) | None => self.say(
+                "The room's log has begun anew since you were here last: nobody was in it for a while, or the server was \
+                 started again.",
+            ),
         }
         None
     }

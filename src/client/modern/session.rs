@@ -274,11 +274,11 @@ impl Machine {
         self.keys.lost();
         self.directs.was_away();
         self.stay_away();
-        self.interrupt_task();
-        let unsent = self.waiting();
-        if self.ending && unsent == 0 {
+        if self.ending && self.waiting() == 0 {
             return self.end(Output::Close); // all was said but a last word to the room
         }
+        self.interrupt_task();
+        let unsent = self.waiting();
         let unsent_words = match unsent {
             0 => String::new(),
             unsent => format!(" {} not sent.", counted(unsent, "line was", "lines were")),
@@ -299,6 +299,14 @@ impl Machine {
     fn wait(&mut self, failed: u32) -> Duration {
         let wait = FIRST_WAIT.saturating_mul(1 << failed.min(6)).min(LONGEST_WAIT);
         wait + wait.mul_f64(self.random.random_range(0.0..0.5))
+    }
+
+    /// The end, as it was wanted. The token of the session is of no use to anybody any more.
+    pub(super) fn close(&mut self) {
+        if self.link.is_ready() && self.own().is_some() {
+            self.request(Asked::Logout, RequestBody::Logout);
+        }
+        self.end(Output::Close);
     }
 
     pub(super) fn end(&mut self, last: Output) {

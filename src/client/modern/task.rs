@@ -187,7 +187,7 @@ impl Machine {
             self.task = Some(Task::Act(ActTask::last_word(until)));
             return self.drive();
         }
-        self.end(Output::Close);
+        self.close();
     }
 
     /// When the task under way wants to go on by itself.

@@ -107,7 +107,11 @@ fn a_message_that_nobody_got_is_missed_by_name_and_count() {
     world.say(bob, "den", "he goes on");
     // The hub does not know bob's place in the log, nor his counter; a server that passes it on shows it to everybody.
     assert!(world[bob].transcript(mark[bob.0]).contains("Not sent"), "{}", world.screens(&mark));
-    // He joins again, and speaks: his counter tells what is missing.
+    // He joins again. The server's log is behind his, though he was in it all the time.
+    let mark = world.mark();
+    world.type_line(bob, "/join den pw");
+    assert_alarmed!(world, mark, bob, Alarm::LogChanged);
+    // He goes on all the same, and speaks: his counter tells what is missing.
     world.type_line(bob, "/join den pw");
     let mark = world.mark();
     world.say(bob, "den", "back");
@@ -291,6 +295,37 @@ fn a_log_that_was_changed_while_somebody_was_away_is_noticed() {
     assert_alarmed!(world, mark, alice, Alarm::LogChanged);
     world.say(alice, "den", "is it?");
     assert!(world[alice].transcript(mark[alice.0]).contains("Not sent: people are shown different rooms"));
+}
+
+/// A room in which nobody is left begins anew, with a number that may be any: that proves nothing against the server.
+#[test]
+fn a_room_that_was_empty_begins_anew_and_alarms_nobody() {
+    let (mut world, Cast { alice, bob, .. }) = calm_stage();
+    for who in [alice, bob] {
+        world.type_line(who, "/create attic pw");
+    }
+    let mark = world.mark();
+    for said in 0..4 {
+        world.type_line(alice, "/join attic pw");
+        world.type_line(alice, "/leave");
+        world.type_line(bob, "/join attic pw");
+        for i in 0..said {
+            world.say(bob, "attic", &format!("{i} of {said}"));
+        }
+        world.type_line(alice, "/join attic pw");
+        world.type_line(bob, "/leave");
+        world.type_line(alice, "/leave");
+    }
+    assert_calm(&world, &mark);
+    let seen = world[alice].transcript(mark[alice.0]);
+    assert!(seen.contains("The room's log has begun anew since you were here last"), "{seen}");
+    // What she says is heard by whoever comes.
+    world.type_line(alice, "/join attic pw");
+    world.type_line(bob, "/join attic pw");
+    let mark = world.mark();
+    world.say(alice, "attic", "you are");
+    assert!(world[bob].trust_of(mark[bob.0], "you are").is_some(), "{}", world.screens(&mark));
+    assert_calm(&world, &mark);
 }
 
 /// The server starts again with the same database, and gives the old messages once more, with numbers that fit.

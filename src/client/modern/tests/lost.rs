@@ -102,7 +102,8 @@ fn after_the_servers_restart_the_person_logs_in_again_and_all_goes_on() {
         world.types(client, &format!("/login {name} pw"));
         assert_eq!(
             world.types(client, "/join r pw")[0],
-            "* The room's log has begun anew: the server was started again since you were here last."
+            "* The room's log has begun anew since you were here last: nobody was in it for a while, or the server was \
+             started again."
         );
     }
     world.looked();
@@ -244,5 +245,27 @@ fn who_is_back_is_given_again_what_was_given_while_it_was_away() {
     world.looked();
     world.types(0, "two");
     assert_eq!(world.look(1), ["alice (pinned): two"], "the first that is heard of alice");
+    assert_eq!(world.server.requests.get("need_key"), None);
+}
+
+/// Nobody keeps a place for long: what was not taken is said as of the return, and whoever came meanwhile reads it, too.
+#[test]
+fn what_was_not_taken_before_a_long_absence_is_sealed_again() {
+    let mut world = World::with(&["alice", "bob"]);
+    world.types(0, "one");
+    world.hold_wire = true;
+    world.types(0, "two");
+    world.cut(0);
+    world.hold_wire = false;
+    let out = world.server.forget_away(&room("r"));
+    world.deliver(out);
+    let carol = world.connect(2, 2, Pins::default());
+    world.types(carol, "/login carol pw");
+    world.types(carol, "/join r pw");
+    world.looked();
+    world.back(0);
+    for reader in [1, carol] {
+        assert_eq!(world.look(reader), ["-- alice came", "alice (pinned): two"]);
+    }
     assert_eq!(world.server.requests.get("need_key"), None);
 }

@@ -2,6 +2,7 @@
 
 use super::world::{World, public, room};
 use crate::client::known_keys::Pins;
+use crate::client::modern::Input;
 
 #[test]
 fn where_changes_are_only_counted_senders_ask_for_the_members_and_check_them() {
@@ -73,6 +74,23 @@ fn who_leaves_and_comes_back_still_has_the_keys_that_others_think_it_has() {
     world.looked();
     world.types(1, "two");
     assert_eq!(world.look(0), ["bob (pinned): two"]);
+}
+
+/// What she was given waited for bob's keys when she left, and went with the rest that waited.
+#[test]
+fn who_leaves_before_it_could_take_a_key_is_given_it_again() {
+    let mut world = World::with(&["alice", "bob"]);
+    world.hold_work = true;
+    world.does(1, Input::Line("one".into()));
+    world.settle();
+    world.work(1); // bob's alone is done
+    world.types(0, "/leave");
+    world.hold_work = false;
+    world.types(0, "/join r pw");
+    world.looked();
+    world.types(1, "two");
+    assert_eq!(world.look(0), ["bob (pinned): two"]);
+    assert_eq!(world.server.requests.get("need_key"), None);
 }
 
 #[test]

@@ -26,6 +26,8 @@ fn a_script_is_done_to_its_end_and_leaves_as_it_should() {
     assert!(!world.clients[client].machine.has_unsent());
     let heard = world.look(0);
     assert_eq!(heard, ["-- bob came", "bob (pinned): hello", "! bob (pinned) left"]);
+    let last = world.order.iter().rfind(|(who, _)| *who == client);
+    assert_eq!(last, Some(&(client, "logout")), "its token is of no use to anybody any more");
 }
 
 #[test]
@@ -64,6 +66,22 @@ fn a_script_ends_with_its_connection_and_says_what_was_not_sent() {
         ]
     );
     assert!(world.clients[client].machine.has_unsent());
+}
+
+/// Whoever gave the command can tell by how the program ends.
+#[test]
+fn a_script_whose_last_command_is_not_answered_fails() {
+    let mut world = World::with(&["alice"]);
+    world.hold_wire = true;
+    let client = script(&mut world, &["/login bob pw"]);
+    world.cut(client);
+    assert_eq!(
+        world.look(client),
+        [
+            "* Not done, as far as is known: the connection was lost before the answer came.",
+            "FAILED The connection to the server is lost: cut."
+        ]
+    );
 }
 
 #[test]

@@ -145,6 +145,16 @@ impl Server {
         }
     }
 
+    /// The places of those who are away are kept no longer.
+    pub(super) fn forget_away(&mut self, name: &RoomName) -> Out {
+        let room = self.rooms.get_mut(name).expect("a room");
+        let away = std::mem::take(&mut room.away);
+        let gone = room.entries.iter().filter(|entry| away.contains(&entry.run)).cloned().collect();
+        let mut out = Out::new();
+        self.change(name, Vec::new(), gone, None, &mut out);
+        out
+    }
+
     pub(super) fn reader(&self, session: usize) -> Reader {
         self.sessions[&session].reader.expect("an announced session")
     }
