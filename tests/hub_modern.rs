@@ -880,3 +880,112 @@ fn a_log_in_at_the_same_connection_is_a_loss_to_the_room() {
     dave.asks(&mut world, RequestBody::Logout).unwrap();
     assert_eq!(members(alice.heard(&mut world)).len(), 1, "who logs out does not come back");
 }
+
+#[test]
+fn however_long_somebody_is_muted_the_wire_can_carry_it() {
+    let mut world = world();
+    let mut alice = Member::in_room(&mut world, "alice", 1, 1, "den");
+    let mut bob = Member::in_room(&mut world, "bob", 2, 2, "den");
+    for argument in [u64::MAX.to_string(), "17280000000000".to_owned()] {
+        alice.does(&mut world, Verb::Mute, "bob", &argument).unwrap().unwrap();
+        assert_eq!(bob.says(&mut world, "hello"), Err("muted"), "as the codec reads it");
+    }
+}
+
+#[test]
+fn nobody_on_the_legacy_wire_comes_and_goes_between_two_events_of_a_large_room() {
+    let mut world = world();
+    let mut first: Vec<_> = (0..=255).map(|n| Member::in_room(&mut world, "bob", 2, n, "den")).collect();
+    let god = world.legacy("god");
+    first[0].heard(&mut world);
+    world.command(god, "/join den");
+    world.disconnect(god);
+    world.pass(SECOND);
+    let heard = members(first[0].heard(&mut world));
+    let sizes = |event: &MembersEvent| match &event.changes {
+        Changes::Hashed { joined, removed, .. } => (*joined, *removed),
+        Changes::Listed { joined, removed } => (joined.len() as u64, removed.len() as u64),
+    };
+    assert_eq!(heard.iter().map(sizes).collect::<Vec<_>>(), [(1, 0), (0, 1)]);
+}
+
+/// What its author did on a lost connection is on its way to the disk: whoever came back would say it again, under a number
+/// that is used.
+#[test]
+fn who_comes_back_is_let_in_behind_its_own_act() {
+    for saved in [true, false] {
+        let mut world = world();
+        let mut alice = Member::in_room(&mut world, "alice", 1, 1, "den");
+        let mut bob = Member::in_room(&mut world, "bob", 2, 2, "den");
+        world.disk_waits = true;
+        assert_eq!(alice.does(&mut world, Verb::Topic, "", "tea"), None);
+        alice.lose(&mut world);
+        alice.resume(&mut world).unwrap();
+        let id = alice.ask_join(&mut world, "den", None);
+        assert_eq!(alice.outcome(id), None);
+        world.disk_fails = !saved;
+        world.write();
+        alice.hear(&mut world);
+        assert!(matches!(alice.outcome(id), Some(Ok(OkBody::Join(_)))));
+        assert_eq!(alice.counter, if saved { 2 } else { 1 });
+        (world.disk_waits, world.disk_fails) = (false, false);
+        alice.says(&mut world, "what I say next").unwrap();
+        bob.hear(&mut world);
+        assert_eq!(alice.at(), bob.at());
+    }
+}
+
+#[test]
+fn an_act_whose_author_was_put_out_meanwhile_is_told_without_its_signature() {
+    let mut world = world();
+    let alice = Member::in_room(&mut world, "alice", 1, 1, "den");
+    let mut god = Member::in_room(&mut world, "god", 9, 9, "den");
+    let mut bob = Member::in_room(&mut world, "bob", 2, 2, "den");
+    world.disk_waits = true;
+    let mut alice = alice;
+    assert_eq!(alice.does(&mut world, Verb::Topic, "", "tea"), None);
+    god.does(&mut world, Verb::Kick, "alice", "").unwrap().unwrap();
+    bob.heard(&mut world);
+    world.write();
+    let heard = bob.heard(&mut world);
+    assert!(matches!(&heard[..], [Event::Act(act)] if act.proof.is_none()), "{heard:?}");
+}
+
+#[test]
+fn a_password_for_a_room_that_is_another_by_then_is_not_taken() {
+    let mut world = world();
+    let mut alice = Member::in_room(&mut world, "alice", 1, 1, "den");
+    let mut alice_too = Member::in_room(&mut world, "alice", 1, 7, "den");
+    alice.hear(&mut world);
+    world.work_waits = true;
+    let act = alice.deed(&den(), Verb::Password, "", "");
+    let id = alice.acts(&mut world, act);
+    alice_too.does(&mut world, Verb::Delete, "", "").unwrap().unwrap();
+    let bob = world.connect(Dialect::Modern);
+    world.work_waits = false;
+    world.ok(bob, login("bob"));
+    create(&mut world, bob, "den");
+    let kept = world.hub.directory().rooms()[&den()].password.clone();
+    world.work_on();
+    alice.hear(&mut world);
+    assert_eq!(alice.outcome(id), Some(Err("join_first")));
+    assert_eq!(world.hub.directory().rooms()[&den()].password, kept);
+}
+
+#[test]
+fn a_key_is_asked_for_of_nobody_whose_join_is_not_answered_yet() {
+    let mut world = world();
+    let mut first: Vec<_> = (0..=255).map(|n| Member::in_room(&mut world, "bob", 2, n, "den")).collect();
+    let mut carol = Member::new(&mut world, "carol", 3, 1);
+    carol.ask_join(&mut world, "den", Some("pw"));
+    world.pass(SECOND);
+    carol.hear(&mut world);
+    let reader = carol.reader();
+    carol.lose(&mut world);
+    carol.resume(&mut world).unwrap();
+    carol.ask_join(&mut world, "den", None);
+    let need = RequestBody::NeedKey { room: den(), user: UserName::new("carol"), reader, epoch: 1 };
+    assert_eq!(first[0].asks(&mut world, need.clone()), Err("not_here"));
+    world.pass(SECOND);
+    assert!(first[0].asks(&mut world, need).is_ok());
+}

@@ -16,14 +16,18 @@ fn main() -> ExitCode {
             return ExitCode::from(u8::from(!asked));
         }
     };
+    // Nothing waits for whoever reads the log: lines that it does not take are dropped.
+    let (log, log_guard) = tracing_appender::non_blocking(io::stderr());
     tracing_subscriber::fmt()
         .with_max_level(options.log)
-        .with_writer(io::stderr)
+        .with_writer(log)
         .with_ansi(io::stderr().is_terminal())
         .with_target(false)
         .log_internal_errors(false) // they would go where the log could not be written, and panic there
         .init();
-    match server::run(&options) {
+    let result = server::run(&options);
+    drop(log_guard); // what is logged is out before the last words
+    match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             let _ = writeln!(io::stderr(), "chat-server: {error}");

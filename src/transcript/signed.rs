@@ -153,7 +153,7 @@ pub struct Direct<'a> {
     pub run: RunId,
     /// To whom.
     pub recipient: &'a UserName,
-    /// From 1 in a run, over all its direct messages.
+    /// From 1 in a run, for each recipient.
     pub counter: u64,
     /// The key that opens it.
     pub commitment: Commitment,

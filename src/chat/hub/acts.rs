@@ -1,18 +1,19 @@
 //! Acts: what members do to a room and to each other, signed and in the log.
 
+use crate::chat::bundles::hash_of;
 use crate::chat::hub::Hub;
 use crate::chat::hub::creations::is_typable;
 use crate::chat::hub::messages::accepted;
 use crate::chat::hub::saving::{Outcome, Wanted};
 use crate::chat::hub::session::Pending;
-use crate::chat::room::{Place, Taken, Verdict};
+use crate::chat::room::{LiveRoom, Place, Taken, Verdict};
 use crate::chat::{Change, MAX_TOPIC, SessionId, Subject, Verifier, Work};
 use crate::names::{RoomName, UserName};
 use crate::protocol::modern::{
     ActEvent, ActProof, ActRequest, ActStamp, Author, Deed, ErrorCode, Event, OkBody, RemovedWhy,
 };
 use crate::protocol::{Notice, Reply};
-use crate::transcript::{self, RosterEntry, Verb};
+use crate::transcript::{self, RoomId, RosterEntry, Verb};
 
 /// Most bytes of the reason of a kick.
 const MAX_REASON: usize = 256;
@@ -24,11 +25,20 @@ const MODERN_ONLY: &str = "modern-only";
 #[derive(Debug)]
 pub(super) struct Deeded {
     room: RoomName,
+    /// Another room may have the name by the time when it is done.
+    id: RoomId,
     author: Author,
     deed: Deed,
     /// The user whom it is done to, as stored.
     target: UserName,
     stamp: ActStamp,
+}
+
+impl Deeded {
+    /// Whether a run did it in a room.
+    pub(super) fn is_by(&self, author: &Author, room: &RoomName) -> bool {
+        (&self.author.user, self.author.reader.run) == (&author.user, author.reader.run) && self.room == *room
+    }
 }
 
 /// Whether a verb names a user.
@@ -45,7 +55,8 @@ impl Hub {
             return self.done(session, OkBody::Act(accepted(taken, true)));
         }
         let target = self.directory.stored_user(&UserName::new(deed.target.as_str()));
-        let act = Box::new(Deeded { room, author, deed, target, stamp });
+        let Some(id) = self.rooms.get(&room).map(|live| live.id) else { return };
+        let act = Box::new(Deeded { room, id, author, deed, target, stamp });
         let refused = self.deed_refused(&act).or_else(|| match (act.deed.verb, &secret) {
             (Verb::Password, None) => Some(ErrorCode::BadRequest),
             (Verb::Password, Some(secret)) if !is_typable(secret) => Some(ErrorCode::BadPassword),
@@ -120,25 +131,38 @@ impl Hub {
 
     pub(super) fn store_room_password(&mut self, session: SessionId, act: Box<Deeded>, password: Verifier) {
         let room = act.room.clone();
-        self.store_act(session, act, Change::SetRoomPassword { room, password });
+        match self.rooms.get(&room) {
+            Some(live) if live.id == act.id && self.room_of(session) == Some(&room) => {
+                self.store_act(session, act, Change::SetRoomPassword { room, password });
+            }
+            _ => self.refuse(session, ErrorCode::JoinFirst), // the room, or its author's stay, ended while it was hashed
+        }
     }
 
     /// Goes on with an act whose change was to be saved; its author may be gone.
     pub(super) fn settle_act(&mut self, session: SessionId, act: Deeded, outcome: Outcome) {
+        let (author, room) = (act.author.clone(), act.room.clone());
         match outcome {
             Outcome::Made => self.perform(session, act),
+            Outcome::Unfit if matches!(act.deed.verb, Verb::Ban | Verb::Mute) => {
+                self.refuse(session, ErrorCode::TooLarge); // there is no place for another
+            }
             Outcome::NotSaved | Outcome::Unfit => self.refuse(session, ErrorCode::NotSaved),
         }
+        self.join_after_act(&author, &room);
     }
 
-    /// Writes an act to the log, tells it, answers it, and does what follows from it.
+    /// Writes an act to the log, tells it, answers it, and does what follows from it. One whose author was put out while it
+    /// was saved is told without a signature: nobody would take one from somebody who is not there.
     fn perform(&mut self, session: SessionId, act: Deeded) {
         self.tell_members(&act.room);
-        let taken = self.log_act(&act);
-        let Deeded { room, author, deed, target, stamp } = act;
+        let is_there = |live: &LiveRoom| live.roster.has_run(&act.author.user, act.author.reader.run);
+        let is_signed = self.rooms.get(&act.room).is_some_and(is_there);
+        let taken = self.log_act(&act, is_signed);
+        let Deeded { room, author, deed, target, stamp, .. } = act;
         let Taken { n, time, .. } = taken;
         let (user, verb) = (author.user.clone(), deed.verb);
-        let proof = Some(ActProof { reader: author.reader, stamp });
+        let proof = is_signed.then_some(ActProof { reader: author.reader, stamp });
         let event = ActEvent { room: room.clone(), n, time, user: author.user, deed, proof };
         self.tell_room(&room, Some(session), Event::Act(event));
         self.done(session, OkBody::Act(accepted(taken, false)));
@@ -153,7 +177,7 @@ impl Hub {
         }
     }
 
-    fn log_act(&mut self, act: &Deeded) -> Taken {
+    fn log_act(&mut self, act: &Deeded, is_signed: bool) -> Taken {
         let Deeded { room, author, deed, stamp, .. } = act;
         let (counter, time) = (stamp.counter, self.now.unix_ms);
         // While its change was saved, everybody may have gone.
@@ -163,7 +187,7 @@ impl Hub {
             verb: deed.verb,
             target: deed.target.as_str(),
             argument: deed.argument.as_str(),
-            signature: Some(&stamp.signature),
+            signature: is_signed.then_some(&stamp.signature),
         });
         match deed.verb {
             Verb::Kick | Verb::Ban => live.log.put_out(),
@@ -187,7 +211,12 @@ impl Hub {
     /// Takes an entry off the list and tells its session, each wire in its words.
     fn put_out(&mut self, room: &RoomName, entry: &RosterEntry, place: Place, why: RemovedWhy, reply: &Reply) {
         self.unlist(room, entry);
-        let Place::Here(session) = place else { return };
+        if let Place::Here(session) = place {
+            self.tell_put_out(session, room, why, reply);
+        }
+    }
+
+    fn tell_put_out(&mut self, session: SessionId, room: &RoomName, why: RemovedWhy, reply: &Reply) {
         self.step_out(session);
         if self.is_modern(session) {
             self.tell_one(session, Event::Removed { room: room.clone(), why });
@@ -208,13 +237,17 @@ impl Hub {
         self.settle_members(room);
     }
 
+    /// A room that is deleted ends with everything in it: nobody is left who would have to hear of the others' going.
     fn put_out_all(&mut self, room: &RoomName, by: &UserName) {
         self.overtake(&Subject::Room(room.clone()));
         let reply = Reply::PutOut { room: room.clone(), by: by.clone() };
-        for (entry, place) in self.entries_of(room, |_| true) {
-            self.put_out(room, &entry, place, RemovedWhy::Deleted, &reply);
+        let Some(live) = self.rooms.remove(room) else { return };
+        for listed in live.roster.iter() {
+            hash_of(&listed.entry.key).iter().for_each(|hash| self.bundles.release(hash));
+            if let Place::Here(session) = listed.place {
+                self.tell_put_out(session, room, RemovedWhy::Deleted, &reply);
+            }
         }
-        self.settle_members(room);
     }
 
     fn entries_of(&self, room: &RoomName, which: impl Fn(&RosterEntry) -> bool) -> Vec<(RosterEntry, Place)> {

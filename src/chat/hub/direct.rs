@@ -7,11 +7,9 @@ use crate::chat::hub::Hub;
 use crate::chat::{Audience, Effect, SessionId};
 use crate::names::UserName;
 use crate::protocol::modern::{
-    DirectBody, DirectEvent, DirectRequest, ErrorCode, Event, MAX_ENCRYPTED_MESSAGE, OkBody, Reader, fits, json_len,
+    DirectBody, DirectEvent, DirectRequest, ErrorCode, Event, MAX_ENCRYPTED_MESSAGE, MAX_SESSIONS, OkBody, Reader,
+    fits, json_len,
 };
-
-/// Most sessions of one account that a direct message goes to: the newest.
-const MAX_SESSIONS: usize = 256;
 
 impl Hub {
     pub(super) fn sessions(&mut self, session: SessionId, user: &UserName) {

@@ -7,7 +7,7 @@ use crate::chat::throttle::Try;
 use crate::chat::{Change, Effect, SessionId, Subject, Verifier, Work, WorkDone};
 use crate::names::{Password, RoomName, UserName};
 use crate::protocol::Reply;
-use crate::protocol::modern::name_fits;
+use crate::protocol::modern::{Author, name_fits};
 
 impl Hub {
     pub(super) fn login(&mut self, session: SessionId, user: UserName, password: Password) {
@@ -23,6 +23,12 @@ impl Hub {
     /// Who returns to a room needs its password no more than god does.
     pub(super) fn join(&mut self, session: SessionId, room: RoomName, password: Option<Password>) {
         let Some(member) = self.user_of(session).cloned() else { return };
+        if self.has_act_under_way(session, &room) {
+            if let Some(found) = self.sessions.get_mut(&session) {
+                found.pending = Some(Pending::JoinAfterAct(room, password));
+            }
+            return;
+        }
         if let Some(refused) = self.join_refused(session, &room) {
             return self.reply(session, refused);
         }
@@ -35,6 +41,27 @@ impl Hub {
         }
         let verifier = self.directory.rooms().get(&room).map(|room| room.password.clone());
         self.check(session, Entry::Join(room), password, verifier);
+    }
+
+    /// Whether something that a run did in a room before its connection was lost is on its way to the disk.
+    fn has_act_under_way(&self, session: SessionId, room: &RoomName) -> bool {
+        let Some(author) = self.author(session) else { return false };
+        self.orphans.values().any(|orphan| matches!(orphan, Pending::StoreAct(act) if act.is_by(&author, room)))
+    }
+
+    /// An act has come back from the disk: its author may have waited for that to join.
+    pub(super) fn join_after_act(&mut self, author: &Author, room: &RoomName) {
+        for session in self.sessions_of(&author.user).to_vec() {
+            let is_it = self.author(session).is_some_and(|waiting| waiting.reader.run == author.reader.run);
+            let Some(found) = self.sessions.get_mut(&session).filter(|_| is_it) else { continue };
+            match found.pending.take() {
+                Some(Pending::JoinAfterAct(place, password)) if place == *room => {
+                    self.join(session, place, password);
+                    self.ready_unless_pending(session);
+                }
+                other => found.pending = other,
+            }
+        }
     }
 
     /// What keeps a session out of a room, its password aside.

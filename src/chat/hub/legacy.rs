@@ -91,6 +91,7 @@ impl Hub {
     /// A member's entry in the roster bears its new key from now on.
     fn list_key(&mut self, session: SessionId, room: &RoomName, before: &RosterEntry) {
         let Some(entry) = self.member(session).and_then(Member::entry) else { return };
+        self.tell_news_of_legacy(room, before);
         let Some(live) = self.rooms.get_mut(room) else { return };
         live.roster.remove(before);
         live.roster.list(entry.clone(), session, false);

@@ -9,12 +9,12 @@ use crate::chat::bundles::{Known, hash_of};
 use crate::chat::hub::Hub;
 use crate::chat::hub::endings::Timer;
 use crate::chat::hub::session::{Keys, Pending, State};
-use crate::chat::room::{CROWD, Joined, LiveRoom, Place, Told};
+use crate::chat::room::{Joined, LiveRoom, Place, Told};
 use crate::chat::tokens::MAX_TOKENS;
 use crate::chat::{Audience, Effect, SessionId};
 use crate::names::{RoomName, Text, UserName};
 use crate::protocol::Notice;
-use crate::protocol::modern::{Changes, Event, JoinOk, MAX_CHANGES, MembersEvent, OkBody, fits};
+use crate::protocol::modern::{Changes, Event, JoinOk, MAX_CHANGES, MAX_LISTED, MembersEvent, OkBody, fits};
 use crate::transcript::{LogNonce, RosterEntry};
 
 /// How long the changes of a large room are collected.
@@ -109,12 +109,21 @@ impl Hub {
 
     /// Takes an entry off a room's list, and its session out of it.
     pub(super) fn unlist(&mut self, room: &RoomName, entry: &RosterEntry) {
+        self.tell_news_of_legacy(room, entry);
         let Some(live) = self.rooms.get_mut(room) else { return };
         let Some(listed) = live.roster.remove(entry) else { return };
         if let Place::Here(session) = listed.place {
             live.unseat(session, entry);
         }
         self.forget_entry(room, entry);
+    }
+
+    /// A member on the legacy wire reads from the moment when it comes: it is told to the others before it can be gone again.
+    pub(super) fn tell_news_of_legacy(&mut self, room: &RoomName, entry: &RosterEntry) {
+        let is_news = |live: &LiveRoom| live.roster.is_news(entry);
+        if entry.key.bundle().is_none() && self.rooms.get(room).is_some_and(is_news) {
+            self.tell_members(room);
+        }
     }
 
     fn forget_entry(&mut self, room: &RoomName, entry: &RosterEntry) {
@@ -189,7 +198,7 @@ impl Hub {
     pub(super) fn settle_members(&mut self, room: &RoomName) {
         let Some(live) = self.rooms.get_mut(room) else { return };
         let changes = live.roster.changes().len();
-        if live.roster.len() <= CROWD || changes >= MAX_CHANGES {
+        if live.roster.len() <= MAX_LISTED || changes >= MAX_CHANGES {
             self.tell_members(room);
         } else if changes > 0 && live.due.is_none() {
             let due = self.now.elapsed + COLLECT;
@@ -221,7 +230,7 @@ impl Hub {
         let told = live.write_changes(&self.realm, &changes, self.now.elapsed);
         let of = live.modern_but(&changes.joined.iter().filter_map(|joined| joined.waiting).collect());
         if !of.is_empty() {
-            let listed = live.roster.len() <= CROWD;
+            let listed = live.roster.len() <= MAX_LISTED;
             let event = members_event(room, self.now.unix_ms, listed, &told, &changes.joined, changes.removed);
             self.effects.push(Effect::Tell(Audience::All { of, except: None }, Box::new(event)));
         }

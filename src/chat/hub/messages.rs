@@ -146,10 +146,7 @@ impl Hub {
     /// A package of a member on the legacy wire, for the log and the members on the modern one: each gets its own entry.
     pub(super) fn log_package(&mut self, session: SessionId, room: &RoomName, package: &Package) {
         let Some((_, entry)) = self.place_of(session) else { return };
-        // Nobody speaks before the event that lists it.
-        if self.rooms.get(room).is_some_and(|live| live.roster.is_news(&entry)) {
-            self.tell_members(room);
-        }
+        self.tell_news_of_legacy(room, &entry); // nobody speaks before the event that lists it
         let (user, token) = (entry.account, &package.encrypted_message);
         let Some(taken) = self.log_message(room, &user, token, None) else { return };
         let event = |encrypted_key| {

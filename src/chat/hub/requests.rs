@@ -7,8 +7,8 @@ use crate::chat::{Audience, Dialect, Effect, Restrictions, SessionId};
 use crate::names::{RoomName, UserName};
 use crate::protocol::Reply;
 use crate::protocol::modern::{
-    Answer, Author, Bundle, Entry, ErrorCode, Event, OkBody, PartItem, Reader, Refusal, Request, RequestBody,
-    RequestType, RoomItem, name_fits, parts,
+    Answer, Author, Bundle, Entry, ErrorCode, Event, MAX_NUMBER, OkBody, PartItem, Reader, Refusal, Request,
+    RequestBody, RequestType, RoomItem, name_fits, parts,
 };
 use crate::transcript::{BundleHash, EntryKey, RosterEntry};
 
@@ -202,7 +202,8 @@ impl Hub {
         if !restrictions.hold(user, self.now.unix_ms / 1000) {
             return None;
         }
-        restrictions.until(user).map(|until| until.map(|seconds| seconds.saturating_mul(1000)))
+        let in_ms = |seconds: u64| seconds.saturating_mul(1000).min(MAX_NUMBER); // what the wire can carry
+        restrictions.until(user).map(|until| until.map(in_ms))
     }
 
     fn list(&mut self, session: SessionId) {
@@ -248,13 +249,15 @@ impl Hub {
     fn need_key(&mut self, session: SessionId, user: &UserName, reader: Reader, epoch: u64) {
         let entry = RosterEntry { account: user.clone(), key: EntryKey::Modern(reader.bundle), run: reader.run };
         let (Some(room), Some(author)) = (self.room_of(session).cloned(), self.author(session)) else { return };
-        let listed = self.rooms.get(&room).and_then(|live| live.roster.get(&entry));
-        match listed.map(|listed| listed.place) {
-            Some(Place::Here(asked)) => {
+        // One whose join is not answered yet would not understand it.
+        let live = self.rooms.get(&room);
+        let is_seated = |asked| live.is_some_and(|live| live.with_bundle(&reader.bundle).contains(&asked));
+        match live.and_then(|live| live.roster.get(&entry)).map(|listed| listed.place) {
+            Some(Place::Here(asked)) if is_seated(asked) => {
                 self.tell_one(asked, Event::NeedKey { room, author, epoch });
                 self.done(session, OkBody::NeedKey);
             }
-            Some(Place::Away(_)) | None => self.refuse(session, ErrorCode::NotHere),
+            _ => self.refuse(session, ErrorCode::NotHere),
         }
     }
 

@@ -177,6 +177,8 @@ pub(super) enum Pending {
     StoreAct(Box<Deeded>),
     /// The room is told of the join together with others.
     Join,
+    /// An act of the same run is on its way to the disk: whoever joined before it would not know its counter.
+    JoinAfterAct(RoomName, Option<Password>),
 }
 
 impl Pending {

@@ -57,9 +57,12 @@ impl Counters {
         }
     }
 
-    /// Something was taken.
+    /// Something was taken. What was taken after it stays the last.
     pub(in crate::chat) fn take(&mut self, user: &UserName, run: RunId, taken: Taken) {
-        self.last.insert((user.clone(), run), taken);
+        let last = self.last.entry((user.clone(), run)).or_insert(taken);
+        if taken.counter > last.counter {
+            *last = taken;
+        }
     }
 
     /// A run is gone from the room; `is_listed` tells whether one is there.

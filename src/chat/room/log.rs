@@ -3,10 +3,8 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
+use crate::protocol::modern::WINDOW;
 use crate::transcript::{Event, LogHash, Position};
-
-/// How far behind the head a position may lie that somebody signs.
-pub(in crate::chat) const WINDOW: u64 = 8192;
 
 /// How long a position from before somebody left may still be signed: messages cross the news of it.
 const LEAVE_GRACE: Duration = Duration::from_secs(30);
@@ -52,14 +50,19 @@ impl Log {
 
     /// The event at the head let somebody go.
     pub(in crate::chat) fn let_go(&mut self, now: Duration) {
+        self.end_graces(now);
         self.leaves.push_back((now + LEAVE_GRACE, self.head.n));
+    }
+
+    fn end_graces(&mut self, now: Duration) {
+        while let Some((_, n)) = self.leaves.pop_front_if(|(end, _)| *end < now) {
+            self.floor = self.floor.max(n);
+        }
     }
 
     /// Whether a statement at this position may still be sent.
     pub(in crate::chat) fn takes(&mut self, now: Duration, at: &Position) -> bool {
-        while let Some((_, n)) = self.leaves.pop_front_if(|(end, _)| *end < now) {
-            self.floor = self.floor.max(n);
-        }
+        self.end_graces(now);
         at.n >= self.floor && self.at(at.n) == Some(&at.log)
     }
 
@@ -132,5 +135,14 @@ mod tests {
         assert!(!log.takes(NOW + LEAVE_GRACE + second, &before));
         assert!(log.takes(NOW + LEAVE_GRACE + second, &leave));
         assert!(!log.takes(NOW + LEAVE_GRACE + 11 * second, &leave));
+    }
+
+    #[test]
+    fn leaves_are_forgotten_after_their_grace_though_nobody_speaks() {
+        let mut log = Log::new(LogHash([7; 32]));
+        for n in 0..100 {
+            log.let_go(NOW + n * LEAVE_GRACE);
+        }
+        assert!(log.leaves.len() <= 2, "{}", log.leaves.len());
     }
 }

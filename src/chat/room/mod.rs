@@ -10,7 +10,7 @@ use std::time::Duration;
 
 pub(in crate::chat) use self::counters::{Counters, Taken, Verdict};
 pub(in crate::chat) use self::log::Log;
-pub(in crate::chat) use self::roster::{CROWD, Changes, Joined, Place, Roster};
+pub(in crate::chat) use self::roster::{Changes, Joined, Place, Roster};
 
 use crate::chat::SessionId;
 use crate::names::RoomName;

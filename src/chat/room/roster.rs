@@ -7,9 +7,6 @@ use crate::chat::SessionId;
 use crate::names::{RoomName, UserName};
 use crate::transcript::{LeafHash, Realm, RoomId, RosterEntry, RosterHash, RunId, roster_hash};
 
-/// Entries up to which a room is told of each change, and by name.
-pub(in crate::chat) const CROWD: usize = 256;
-
 /// One entry, and where its session is.
 #[derive(Debug, Clone)]
 pub(in crate::chat) struct Listed {

@@ -2,7 +2,7 @@
 
 use super::record::record;
 use super::value::objects;
-use super::{MAX_ENCRYPTED_MESSAGE, MAX_LINE};
+use super::{MAX_ENCRYPTED_MESSAGE, MAX_LINE, MAX_LISTED, WINDOW};
 use crate::names::Text;
 use crate::transcript::{Realm, Signature};
 
@@ -42,7 +42,7 @@ record! {
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { line: MAX_LINE as u64, roster: 256, window: 8192, text: MAX_ENCRYPTED_MESSAGE as u64 }
+        Self { line: MAX_LINE as u64, roster: MAX_LISTED as u64, window: WINDOW, text: MAX_ENCRYPTED_MESSAGE as u64 }
     }
 }
 

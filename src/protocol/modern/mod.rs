@@ -66,3 +66,9 @@ pub const MAX_CHANGES: usize = 1024;
 
 /// Most sessions of one account in the answer to `sessions`.
 pub const MAX_SESSIONS: usize = 256;
+
+/// Largest room whose changes are told by name, in entries.
+pub const MAX_LISTED: usize = 256;
+
+/// How many events behind the log's head a position may lie that somebody signs.
+pub const WINDOW: u64 = 8192;
