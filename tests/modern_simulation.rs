@@ -77,6 +77,8 @@ struct Notes {
     typed: VecDeque<usize>,
     /// Whether the client was away since its start: keys that were given meanwhile did not come.
     was_away: bool,
+    /// Whether a direct message was under way when a connection was lost: its number may be one that nobody got.
+    lost_direct: bool,
     /// Nothing moves on its connection until then.
     stalled: Duration,
     /// Where its client is, as the server sees it.
@@ -386,10 +388,18 @@ impl Simulation {
                 self.not_shown(who, user.as_str());
                 self.count("unreadable after a return, and said");
             }
+            Alarm::MissingDirect { user, away: false, .. } if self.has_lost_direct(user.as_str()) => {
+                self.count("told that a direct message may be lost");
+            }
             // What the owner allowed while somebody was away is said to those who come back.
             Alarm::Opened(_) => self.count("told that a room was opened"),
             alarm => panic!("{} was alarmed: {alarm:?}", self.world[who].account),
         }
+    }
+
+    fn has_lost_direct(&self, account: &str) -> bool {
+        let people = self.world.people.iter().zip(&self.notes);
+        people.filter(|(person, _)| person.account == account).any(|(_, notes)| notes.lost_direct)
     }
 
     /// The first of an author's that came and was not shown will not be.
@@ -416,6 +426,8 @@ impl Simulation {
             let id = *self.by_text.get(text).unwrap_or_else(|| panic!("{words}"));
             self.notes[who.0].typed.retain(|typed| *typed != id);
             self.count("not sent, and said");
+            self.notes[who.0].lost_direct |=
+                words.contains("it is not known whether your direct message was delivered");
             let why =
                 words.strip_prefix("Not sent: ").and_then(|rest| rest.split(". It was").next()).unwrap_or_default();
             *self.refusals.entry(why.to_owned()).or_default() += 1;

@@ -324,7 +324,15 @@ impl Alarm {
                 missing("message or act", "messages or acts", user, *count, *away, f)
             }
             Self::MissingDirect { user, count, away } => {
-                missing("direct message", "direct messages", user, *count, *away, f)
+                missing("direct message", "direct messages", user, *count, *away, f)?;
+                if !away {
+                    write!(
+                        f,
+                        " Either the server dropped it, or {} lost the connection while it was sent.",
+                        Name(user)
+                    )?;
+                }
+                Ok(())
             }
             Self::Unreadable(user, why) => unreadable("A message", user, *why, f),
             Self::UnreadableDirect(user, why) => unreadable("A direct message", user, *why, f),

@@ -20,6 +20,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use crossbeam_channel::{Receiver, never, select};
 
+use crate::client::alarm::counted;
 use crate::client::dial::{Dialer, Greeted};
 use crate::client::failure::{Exit, Failure};
 use crate::client::input::Typing;
@@ -213,7 +214,10 @@ impl Session {
             }
             Event::Worked(done) => self.machine_takes(Input::Done(done), out),
             Event::Dialed(dialed) => self.dialed(*dialed, out)?,
-            Event::Signal => return Err(End::Well),
+            Event::Signal => {
+                self.tell_unsent(out);
+                return Err(End::Well);
+            }
             Event::Tick => self.machine_takes(Input::Tick, out),
         }
         Ok(())
@@ -227,7 +231,10 @@ impl Session {
                 out.push(Deed::Show(Line::Own(words)));
             }
             Typing::End => self.machine_takes(Input::EndOfLines, out),
-            Typing::Interrupted => return Err(End::Well),
+            Typing::Interrupted => {
+                self.tell_unsent(out);
+                return Err(End::Well);
+            }
             Typing::Failed(why) => return Err(Failure::usage(format!("The input cannot be read: {why}.")).into()),
         }
         Ok(())
@@ -287,7 +294,19 @@ impl Session {
                 self.lost(failure.first_sentence(), out);
                 Ok(())
             }
-            Err(failure) => Err(failure.into()),
+            Err(failure) => {
+                self.tell_unsent(out);
+                Err(failure.into())
+            }
+        }
+    }
+
+    /// Says what will not be sent any more.
+    fn tell_unsent(&mut self, out: &mut Vec<Deed>) {
+        let waiting = self.client.waiting();
+        if waiting > 0 {
+            self.client.note_unsent();
+            out.push(Deed::Show(Line::Own(format!("{} not sent.", counted(waiting, "line was", "lines were")))));
         }
     }
 

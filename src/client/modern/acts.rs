@@ -4,7 +4,7 @@ use std::fmt;
 use std::time::Duration;
 
 use super::requests::Asked;
-use super::room::{Stopped, why_stopped};
+use super::room::why_stopped;
 use super::signed::{Did, Signed, author_of};
 use super::task::{Step, Task};
 use super::{Machine, Output, RequestBody};
@@ -123,6 +123,10 @@ impl ActTask {
         self.in_flight.is_some()
     }
 
+    pub(super) fn leaves(&self) -> bool {
+        self.deed.verb == Verb::Leave
+    }
+
     pub(super) fn is_last_word(&self) -> bool {
         self.until.is_some()
     }
@@ -221,7 +225,7 @@ impl Machine {
     /// is given up, and it is sent again.
     pub(super) fn take_own(&mut self, accepted: Accepted, resend: bool, event: &Event<'_>) -> bool {
         let Some(stay) = &self.stay else { return false };
-        let (id, is_broken) = (stay.id, stay.stopped == Some(Stopped::Broken));
+        let (id, is_broken) = (stay.id, stay.log.is_broken());
         // What was taken before the return is in the log of before.
         if accepted.duplicate && !(resend && accepted.n < stay.log.joined()) {
             self.broken_server("the server says that it had before what it cannot have had");
@@ -235,6 +239,7 @@ impl Machine {
     }
 
     pub(super) fn acted_not(&mut self, code: ErrorCode, text: &Text) {
+        let why = self.why_refused(code, text);
         let Some(Task::Act(act)) = &mut self.task else { return };
         act.awaited = false;
         act.attempts += 1;
@@ -242,8 +247,7 @@ impl Machine {
             act.in_flight = None; // signed again, as of now
             return;
         }
-        let text = text.to_string();
-        self.act_failed(text.trim_end_matches('.'));
+        self.act_failed(&why);
     }
 
     fn act_failed(&mut self, why: &str) {
@@ -281,8 +285,9 @@ impl Machine {
         let Some(ActProof { reader, stamp }) = event.proof else { return self.unsigned_act(&event) };
         let author = wire::Author { user: event.user, reader };
         if let Some(at) = self.place(Thing::Act, &author, &stamp.at) {
-            if event.deed.verb == Verb::Leave {
-                self.note_leaving(author.user.clone(), reader.run); // its removal is told by this act, as soon as it is checked
+            // Its removal is told by this act, as soon as it is checked.
+            if let (Verb::Leave, Some(stay)) = (event.deed.verb, &mut self.stay) {
+                stay.note_leaving(author.user.clone(), reader.run, self.now.elapsed);
             }
             self.hear(author, Signed::Act(Did { at, deed: event.deed, stamp }));
         }
@@ -314,11 +319,11 @@ impl Machine {
 
     /// What an act changes here. Without a signature nothing is loosened.
     fn act_applies(&mut self, act: &ShownAct, signed: bool) {
-        let modern_only = act.argument.as_str() == MODERN_ONLY;
+        let (modern_only, now) = (act.argument.as_str() == MODERN_ONLY, self.now.elapsed);
         let Some(stay) = &mut self.stay else { return };
         match act.verb {
             Verb::Topic => stay.topic = act.argument.clone(),
-            Verb::Kick | Verb::Ban if signed => stay.note_put_out(&act.target),
+            Verb::Kick | Verb::Ban if signed => stay.note_put_out(&act.target, now),
             Verb::Flags if signed || modern_only => {
                 (stay.modern_only, stay.bars_legacy) = (modern_only, modern_only);
                 stay.prepared = None;

@@ -2,7 +2,7 @@
 
 use super::requests::{Asked, Open};
 use super::sent::barred;
-use super::session::{Link, Returning};
+use super::task::Task;
 use super::{Job, Machine, Output};
 use crate::client::alarm::counted;
 use crate::client::modern::jobs::Check;
@@ -26,8 +26,9 @@ impl Machine {
             }
             Answer::Ok { id, body } => (id, Ok(body)),
             Answer::Error { id: Some(id), code, text } => (id, Err((code, text))),
-            Answer::Error { id: None, text, .. } => {
-                return self.broken_server(&format!("the server did not understand this program: {text}"));
+            Answer::Error { id: None, code, text } => {
+                let why = self.why_refused(code, &text);
+                return self.broken_server(&format!("the server did not understand this program: {why}"));
             }
         };
         let Ok(open) = self.requests.answered(id) else {
@@ -144,11 +145,20 @@ impl Machine {
         self.finish();
     }
 
+    /// Why something was refused, in this program's own words. What the server says beyond them is shown as the server's.
+    pub(super) fn why_refused(&mut self, code: ErrorCode, text: &Text) -> String {
+        let own = code.text();
+        if text.as_str() != own {
+            self.out.push(Output::Server(text.clone()));
+        }
+        own.trim_end_matches('.').to_owned()
+    }
+
     /// A join is the whole of a task, or the end of a return.
     fn join_is_over(&mut self) {
-        if matches!(self.link, Link::Up { returning: Some(Returning::Room), .. }) {
+        if self.link.is_returning_to_room() {
             self.returned();
-        } else {
+        } else if matches!(self.task, Some(Task::Answer)) {
             self.finish();
         }
     }

@@ -59,6 +59,11 @@ impl Directs {
         self.from_others.absences(&())
     }
 
+    /// Another run counts from the beginning.
+    pub(super) fn forget_used(&mut self) {
+        self.used.clear();
+    }
+
     fn next_counter(&self, recipient: &UserName) -> u64 {
         self.used.get(recipient).copied().unwrap_or_default() + 1
     }
@@ -299,6 +304,7 @@ impl Machine {
     }
 
     pub(super) fn direct_refused(&mut self, code: ErrorCode, text: &Text) {
+        let why = self.why_refused(code, text);
         let Some(Task::Direct(direct)) = &mut self.task else { return };
         direct.attempts += 1;
         if code == ErrorCode::ReadersChanged && direct.attempts < ATTEMPTS {
@@ -307,8 +313,7 @@ impl Machine {
             self.task = Some(Task::Direct(DirectTask { attempts, ..fresh }));
             return;
         }
-        let text = text.to_string();
-        self.drop_task(text.trim_end_matches('.'));
+        self.drop_task(&why);
     }
 
     /// A direct message came.

@@ -45,7 +45,9 @@ impl Heard {
         self.bytes = self.queue.iter().map(|(_, signed)| signed.len()).sum();
         self.delayed.clear();
         self.delayed_len = 0;
-        self.expiries.clear();
+        for (_, run, epoch) in self.expiries.drain(..) {
+            self.asked.remove(&(run, epoch));
+        }
     }
 
     pub(super) fn is_full(&self, more: usize) -> bool {

@@ -42,6 +42,8 @@ pub(super) struct RoomLog {
     /// L of the last events; the last is the head's.
     values: VecDeque<LogHash>,
     head: Position,
+    /// Whether it can be followed no further.
+    broken: bool,
 }
 
 impl RoomLog {
@@ -59,7 +61,7 @@ impl RoomLog {
             return Err(Broken::NotJoined);
         }
         let head = before.after(event);
-        Ok(Self { joined: head.n, values: [head.log].into(), head })
+        Ok(Self { joined: head.n, values: [head.log].into(), head, broken: false })
     }
 
     /// Where the log is.
@@ -72,6 +74,11 @@ impl RoomLog {
         self.joined
     }
 
+    /// Whether it can be followed no further.
+    pub(super) fn is_broken(&self) -> bool {
+        self.broken
+    }
+
     /// Takes the event with number `n`.
     ///
     /// # Errors
@@ -79,6 +86,7 @@ impl RoomLog {
     pub(super) fn push(&mut self, n: u64, event: &Event<'_>) -> Result<(), Broken> {
         let expected = self.head.n.wrapping_add(1);
         if n != expected {
+            self.broken = true;
             return Err(Broken::Number { expected, found: n });
         }
         self.head = self.head.after(event);

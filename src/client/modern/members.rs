@@ -4,7 +4,6 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use super::Machine;
-use super::room::Stopped;
 use super::roster::BadRoster;
 use super::task::{Step, Task};
 use crate::client::alarm::Alarm;
@@ -49,6 +48,15 @@ impl Gone {
     }
 }
 
+impl From<BadRoster> for Alarm {
+    fn from(bad: BadRoster) -> Self {
+        match bad {
+            BadRoster::Hash => Self::BadRoster,
+            BadRoster::TooLarge => Self::RoomTooLarge,
+        }
+    }
+}
+
 impl Machine {
     /// The answer to `who`, which is of the log's head.
     pub(super) fn who(&mut self, id: RoomId, entries: Vec<wire::Entry>, n: u64) {
@@ -58,8 +66,7 @@ impl Machine {
         let listed = if n == head.n { stay.roster.list(entries, head) } else { Err(BadRoster::Hash) };
         match listed {
             Ok(()) => self.check_roster(),
-            Err(BadRoster::Hash) => self.alarm(Alarm::BadRoster),
-            Err(BadRoster::TooLarge) => self.alarm(Alarm::RoomTooLarge),
+            Err(bad) => self.alarm(bad.into()),
         }
         let is_known = listed.is_ok();
         match &mut self.task {
@@ -111,6 +118,7 @@ impl Machine {
             Changes::Hashed { removed, .. } => {
                 stay.roster.change_unseen(event.roster);
                 if removed > 0 {
+                    stay.some_went();
                     stay.gone.add(event.n, now, None, false);
                 }
             }
@@ -118,10 +126,10 @@ impl Machine {
                 let fits = stay.roster.change(&joined, &removed, event.roster, head);
                 let is_full = stay.roster.is_full();
                 self.tell_changes(event.n, &joined, &removed);
-                if fits.is_err() {
-                    self.alarm(Alarm::BadRoster);
-                } else if is_full {
-                    self.check_roster();
+                match fits {
+                    Ok(()) if is_full => self.check_roster(),
+                    Ok(()) => {}
+                    Err(bad) => self.alarm(bad.into()),
                 }
             }
         }
@@ -137,6 +145,7 @@ impl Machine {
         let back: Vec<_> = joined.iter().filter(|entry| removed.contains(entry)).collect();
         let mut words = Vec::new();
         let Some(stay) = &mut self.stay else { return };
+        joined.iter().for_each(|entry| stay.came(entry));
         for entry in came {
             let legacy = if entry.key.bundle().is_none() { ", on the old wire, unsigned" } else { "" };
             words.push(format!("{} came{legacy}", Name(&entry.account)));
@@ -149,7 +158,7 @@ impl Machine {
         }
         for entry in went {
             stay.gone.add(n, now, Some(entry.account.clone()), false);
-            if stay.leaving.remove(&(entry.account.clone(), entry.run)) {
+            if stay.went(entry) {
                 continue; // that was signed, and said
             }
             let how = if entry.key.bundle().is_some() { "is gone: the connection is lost" } else { "is gone" };
@@ -165,7 +174,7 @@ impl Machine {
                 self.say("You are in no room: /join one.");
                 self.finish();
             }
-            Some(stay) if stay.stopped == Some(Stopped::Broken) => {
+            Some(stay) if stay.log.is_broken() => {
                 self.say("Who is here cannot be told any more: /join again.");
                 self.finish();
             }

@@ -56,7 +56,7 @@ use crate::client::known_keys::{Change, Pins};
 use crate::client::machine::Now;
 use crate::client::people::People;
 use crate::crypto::{PrivateKey, SigningKey};
-use crate::names::Text;
+use crate::names::{Text, UserName};
 use crate::protocol::modern::{Request, RequestBody, encode_request};
 use crate::transcript::{Position, Realm, RoomId, RunId};
 
@@ -187,6 +187,8 @@ pub struct Machine {
 
     link: Link,
     account: Option<Account>,
+    /// In whose name the run has counted.
+    speaker: Option<UserName>,
     people: People,
     keys: Keys,
     counters: Counters<RoomId>,
@@ -229,6 +231,7 @@ impl Machine {
             out: Vec::new(),
             link: Link::default(),
             account: None,
+            speaker: None,
             keys: Keys::default(),
             counters: Counters::default(),
             chains: Chains::default(),
@@ -306,7 +309,7 @@ impl Machine {
         self.lines.len() + usize::from(self.task.as_ref().is_some_and(is_typed))
     }
 
-    /// The run of this client.
+    /// The run of this client: another one once it has spoken for another account.
     pub fn run(&self) -> RunId {
         self.run
     }

@@ -40,6 +40,8 @@ enum Judged {
     Out(String),
     /// Another key is pinned for it.
     Changed(Alarm),
+    /// It goes, as was signed, and its removal is to come.
+    Going,
 }
 
 impl Machine {
@@ -72,6 +74,7 @@ impl Machine {
                     told.push((key.spki_hash().0, account.clone(), None));
                     readers.legacy.insert(account, key);
                 }
+                Judged::Going => {}
                 Judged::Out(why) => self.tell_left_out(&entry, Err(why)),
                 Judged::Changed(alarm) => self.tell_left_out(&entry, Ok(alarm)),
             }
@@ -85,6 +88,11 @@ impl Machine {
     }
 
     fn judge_entry(&mut self, entry: &RosterEntry, unusable: &BTreeSet<Target>) -> Judged {
+        match self.stay.as_ref().and_then(|stay| stay.is_going(entry, self.now.elapsed)) {
+            Some(true) => return Judged::Out("left or was put out, and the server lists it still".to_owned()),
+            Some(false) => return Judged::Going,
+            None => {}
+        }
         match entry.key {
             EntryKey::Modern(hash) => self.judge_modern(entry, hash, unusable),
             EntryKey::Legacy(None) => Judged::Out("has announced no key".to_owned()),

@@ -297,11 +297,10 @@ impl Machine {
         let Vouched { author, trust, said } = message;
         let Said { at, stamp, token, time } = said;
         let user = author.user;
-        if !stepped.key.is_committed_by(&stamp.commitment) {
-            return self.alarm(Alarm::Unreadable(user, Unreadable::OtherKey));
-        }
         let plain = unsealed(&stepped.key, &stamp.commitment, &token, &user);
-        self.chains.keep(&run, stamp.epoch, stepped);
+        if !matches!(plain, Err(Unsealed::Unreadable(Unreadable::OtherKey))) {
+            self.chains.keep(&run, stamp.epoch, stepped);
+        }
         match plain {
             Err(Unsealed::Unreadable(why)) => self.alarm(Alarm::Unreadable(user, why)),
             Err(Unsealed::OtherName) => self.alarm(Alarm::OtherName(user)),

@@ -1,6 +1,6 @@
 //! The room that this client is in: entering it, who comes and goes, how it is left.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use super::log::{Judged, RoomLog};
@@ -22,6 +22,9 @@ const SMALL: u64 = 256;
 
 /// Most announced leavings whose removal has not come.
 const MOST_LEAVING: usize = 1_024;
+
+/// How long the server may list somebody whose going was signed before that is said.
+const GOING: Duration = Duration::from_secs(10);
 
 /// Why nothing is sent in the room any more, until the next join.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -55,8 +58,8 @@ pub(super) struct Stay {
     pub(super) told_legacy_inside: bool,
     /// Whether the person was told that nobody can read.
     pub(super) told_alone: bool,
-    /// Whose leaving was signed, and whose removal is to come.
-    pub(super) leaving: BTreeSet<(UserName, RunId)>,
+    /// Whose going was signed, and when that came; the removal is to come.
+    leaving: BTreeMap<(UserName, RunId), Duration>,
     /// When it began.
     pub(super) since: Duration,
     /// Whether this client was here before.
@@ -76,12 +79,39 @@ impl Stay {
         matches!(entry.key, EntryKey::Legacy(Some(hash)) if self.told_readers.contains(&hash.0))
     }
 
-    /// Somebody signed that an account is put out: the removals that follow need no further words.
-    pub(super) fn note_put_out(&mut self, account: &UserName) {
+    /// Somebody signed that an account is put out: what follows needs no further words.
+    pub(super) fn note_put_out(&mut self, account: &UserName, now: Duration) {
         let runs = self.roster.entries().filter(|listed| listed.entry.account == *account);
-        let runs = runs.map(|listed| (account.clone(), listed.entry.run));
-        let room = MOST_LEAVING.saturating_sub(self.leaving.len());
-        self.leaving.extend(runs.take(room));
+        let runs: Vec<_> = runs.map(|listed| listed.entry.run).collect();
+        runs.into_iter().for_each(|run| self.note_leaving(account.clone(), run, now));
+    }
+
+    /// Somebody signed to leave.
+    pub(super) fn note_leaving(&mut self, account: UserName, run: RunId, now: Duration) {
+        if self.leaving.len() < MOST_LEAVING {
+            self.leaving.entry((account, run)).or_insert(now);
+        }
+    }
+
+    /// Somebody came: that it went before does not count any more.
+    pub(super) fn came(&mut self, entry: &RosterEntry) {
+        self.leaving.remove(&(entry.account.clone(), entry.run));
+    }
+
+    /// Somebody went; whether that was signed, and said.
+    pub(super) fn went(&mut self, entry: &RosterEntry) -> bool {
+        self.leaving.remove(&(entry.account.clone(), entry.run)).is_some()
+    }
+
+    /// So many went, and nobody knows who.
+    pub(super) fn some_went(&mut self) {
+        self.leaving.clear();
+    }
+
+    /// Whether somebody is going who is still listed; `Some(true)` for too long.
+    pub(super) fn is_going(&self, entry: &RosterEntry, now: Duration) -> Option<bool> {
+        let since = self.leaving.get(&(entry.account.clone(), entry.run))?;
+        Some(now > *since + GOING)
     }
 
     /// Whom the author at a place did not know to be gone.
@@ -131,16 +161,18 @@ impl Machine {
         }
         let was_here = self.stay.take();
         let is_return = was_here.is_some();
-        // Whoever was away for longer than its place was kept says again, as of now, what was not taken: the others could not
-        // place it any more, and some of them could not read it.
+        // What stopped, and whom it left out, holds until the person joins again: a lost connection is no such word.
+        let before_return = was_here.as_ref().filter(|_| self.link.is_returning_to_room());
+        let stopped = stopped.or(before_return.and_then(|stay| stay.stopped));
+        let bars_legacy = ok.modern_only || opened || before_return.is_some_and(|stay| stay.bars_legacy);
+        // What was not taken is sealed again, as of now: those who came meanwhile could not read it, nor know its place.
         let next = self.rooms.get(&ok.room_id).map(|memory| memory.outgoing.next_counter());
         let is_taken = ok.counter.is_some_and(|taken| next.is_some_and(|next| taken >= next));
-        if !is_return || (!was_listed && !is_taken) {
-            match &mut self.task {
-                Some(Task::Say(say)) => say.start_over(),
-                Some(Task::Act(act)) => act.start_over(),
-                _ => {}
-            }
+        match &mut self.task {
+            Some(Task::Say(say)) if !is_return || !is_taken => say.start_over(),
+            // A leave that was taken was one from the stay before, and has to be said again.
+            Some(Task::Act(act)) if !is_return || !is_taken || act.leaves() => act.start_over(),
+            _ => {}
         }
         let (told_readers, told_left_out) =
             was_here.map(|stay| (stay.told_readers, stay.told_left_out)).unwrap_or_default();
@@ -154,13 +186,13 @@ impl Machine {
             stopped,
             topic: ok.topic,
             modern_only: ok.modern_only,
-            bars_legacy: ok.modern_only || opened,
+            bars_legacy,
             prepared: None,
             told_readers,
             told_left_out,
             told_legacy_inside: false,
             told_alone: false,
-            leaving: BTreeSet::new(),
+            leaving: BTreeMap::new(),
             since: self.now.elapsed,
             is_return: was_visited,
             away: false,
@@ -234,19 +266,20 @@ impl Machine {
     /// The room could not be entered.
     pub(super) fn not_joined(&mut self, room: &RoomName, code: ErrorCode, text: &Text) {
         self.misplaced = true;
+        let why = self.why_refused(code, text);
         if let Some(stay) = &self.stay
             && stay.away
         {
             let room = Room(&stay.room).to_string();
             self.leave_room();
-            self.say(format!("You are not in {room} any more: {text} /join it again."));
+            self.say(format!("You are not in {room} any more: {why}. /join it again."));
             return self.drop_task("you are in no room any more");
         }
         let why = match code {
             ErrorCode::Banned { until } => barred("banned", until, self.now.unix),
-            _ => text.to_string(),
+            _ => why,
         };
-        self.say(format!("{} is not entered: {}.", Room(room), why.trim_end_matches('.')));
+        self.say(format!("{} is not entered: {why}.", Room(room)));
     }
 
     /// Asks for the members, who are needed before something is said.
@@ -266,17 +299,10 @@ impl Machine {
         self.rooms.entry(id).or_default().outgoing.expel(target);
     }
 
-    /// Somebody signed to leave: the removal that follows needs no further words.
-    pub(super) fn note_leaving(&mut self, account: UserName, run: RunId) {
-        if let Some(stay) = self.stay.as_mut().filter(|stay| stay.leaving.len() < MOST_LEAVING) {
-            stay.leaving.insert((account, run));
-        }
-    }
-
     /// Moves the log by an event of the room. `false` when it cannot be followed.
     pub(super) fn follow(&mut self, n: u64, event: &Event<'_>) -> bool {
         let Some(stay) = &mut self.stay else { return false };
-        if stay.stopped == Some(Stopped::Broken) {
+        if stay.log.is_broken() {
             return false;
         }
         if let Err(broken) = stay.log.push(n, event) {
@@ -324,7 +350,7 @@ impl Machine {
         };
         self.server_says(&format!("You are not in {} any more: {why}.", Room(room)));
         self.leave_room();
-        self.drop_task("you are in no room any more");
+        self.drop_message("you are in no room any more");
     }
 
     /// This client is in no room any more.

@@ -109,8 +109,8 @@ impl Roster {
     /// The members changed; `at` is the place in the log after it.
     ///
     /// # Errors
-    /// [`BadRoster::Hash`] when the entries that were known do not change into what the log says; they are not used until a
-    /// list has come that does.
+    /// [`BadRoster`] when the entries that were known do not change into what the log says, or into too many; they are not
+    /// used until a list has come.
     pub(super) fn change(
         &mut self,
         joined: &[RosterEntry],
@@ -126,10 +126,14 @@ impl Roster {
         // A return is listed among both, and the entry may be there only once.
         joined.iter().for_each(|entry| self.insert(entry.clone(), false));
         let there = removed.iter().filter(|entry| self.remove(entry)).count();
-        if there != removed.len() || self.computed() != hash {
+        let bad = match self.len > MOST_ENTRIES {
+            true => Some(BadRoster::TooLarge),
+            false => (there != removed.len() || self.computed() != hash).then_some(BadRoster::Hash),
+        };
+        if let Some(bad) = bad {
             self.entries.clear();
             (self.len, self.as_of) = (0, None);
-            return Err(BadRoster::Hash);
+            return Err(bad);
         }
         self.full = true;
         self.as_of = Some(at);
@@ -191,6 +195,16 @@ mod tests {
             key: EntryKey::Modern(BundleHash([run; 32])),
             run: RunId([run; 16]),
         }
+    }
+
+    #[test]
+    fn changes_by_name_fill_no_memory() {
+        let mut roster = Roster::new(Realm([1; 32]), RoomId([2; 16]), RoomName::new("r"), hash(&[]));
+        assert_eq!(roster.list(Vec::new(), AT), Ok(()));
+        let many: Vec<_> = (0..=MOST_ENTRIES).map(|n| entry(&format!("u{n}"), 1)).collect();
+        assert_eq!(roster.change(&many[1..], &[], hash(&many[1..]), AT), Ok(()));
+        assert_eq!(roster.change(&many[..1], &[], hash(&many), AT), Err(BadRoster::TooLarge));
+        assert_eq!((roster.len(), roster.is_full()), (0, false));
     }
 
     fn hash(entries: &[RosterEntry]) -> RosterHash {

@@ -238,6 +238,7 @@ impl Machine {
     }
 
     pub(super) fn not_granted(&mut self, code: ErrorCode, text: &Text) {
+        let why = self.why_refused(code, text);
         let Some(Task::Say(say)) = &mut self.task else { return };
         match code {
             ErrorCode::TooLarge if matches!(say.wait, Wait::Until(_)) => {}
@@ -250,10 +251,7 @@ impl Machine {
                 say.attempts += 1;
                 self.grant_answered();
             }
-            _ => {
-                let text = text.to_string();
-                self.drop_task(text.trim_end_matches('.'));
-            }
+            _ => self.drop_task(&why),
         }
     }
 
@@ -335,6 +333,7 @@ impl Machine {
 
     /// The server did not take the own message.
     pub(super) fn said_not(&mut self, code: ErrorCode, text: &Text) {
+        let why = self.why_refused(code, text);
         let Some(Task::Say(say)) = &mut self.task else { return };
         say.wait = Wait::Nothing;
         say.in_flight = None;
@@ -354,11 +353,11 @@ impl Machine {
             }
             ErrorCode::JoinFirst | ErrorCode::RoomMismatch => {
                 self.leave_room();
-                format!("the server says that you are not in the room ({text})")
+                "the server says that you are not in the room".to_owned()
             }
-            _ => text.to_string(),
+            _ => why,
         };
-        self.drop_task(why.trim_end_matches('.'));
+        self.drop_task(&why);
     }
 
     /// Says that the server has not taken something yet, and that it is not forgotten.

@@ -6,6 +6,7 @@ use std::time::Duration;
 use rand::RngExt;
 
 use super::answers::is_stored_form;
+use super::epoch::Outgoing;
 use super::requests::Asked;
 use super::{Machine, Output, RequestBody, Task};
 use crate::client::alarm::{Alarm, counted};
@@ -14,7 +15,7 @@ use crate::client::shown::Name;
 use crate::crypto::{Bundle, VerifyingKey};
 use crate::names::{Password, Text, UserName};
 use crate::protocol::modern::{BundleKeys, ByeReason, FromServer, Hello, NewToken, SessionToken, decode_server};
-use crate::transcript::{self, BundleHash, Ed25519Key};
+use crate::transcript::{self, BundleHash, Ed25519Key, RunId};
 
 /// Who has sent nothing for so long sends a sign of life.
 const QUIET: Duration = Duration::from_secs(30);
@@ -69,6 +70,11 @@ impl Link {
         if let Self::Up { sent, .. } = self {
             *sent = now;
         }
+    }
+
+    /// Whether the client is on its way back into its room, by itself.
+    pub(super) fn is_returning_to_room(&self) -> bool {
+        matches!(self, Self::Up { returning: Some(Returning::Room), .. })
     }
 
     /// Whether new tasks may begin.
@@ -128,9 +134,10 @@ impl Machine {
         let signs = key.is_ok_and(|key| key.verify(&transcript::hello(exporter), &hello.signature));
         if !signs || hello.realm != self.realm {
             let known = KeyName::from(self.realm);
+            let unsent = self.unsent_words();
             let words = format!(
-                "The server is not the known one, or somebody is in between. Nothing was sent to it.\n  known: {known}\n  \
-                 shown: {}{}",
+                "The server is not the known one, or somebody is in between. Nothing was sent to it.{unsent}\n  known: \
+                 {known}\n  shown: {}{}",
                 KeyName::from(hello.realm),
                 if signs { "" } else { ", which did not sign this connection" }
             );
@@ -209,6 +216,7 @@ impl Machine {
             return self.broken_server("the server logged you in under another name"); // in which you would speak
         }
         self.leave_room();
+        self.speak_as(&name);
         self.rsa_operations += 1;
         let bundle = match Bundle::sign(&self.realm, &name, &self.signing_key, &self.rsa) {
             Ok(bundle) => Arc::new(bundle),
@@ -226,6 +234,16 @@ impl Machine {
         };
         self.account = Some(Account { name, bundle, announced: false, token: None });
         self.request(Asked::Announce, RequestBody::Announce { keys, run: self.run });
+    }
+
+    /// Counters, epochs and who holds them are a run's. Another account has another run, and begins with nothing.
+    fn speak_as(&mut self, name: &UserName) {
+        let before = self.speaker.replace(name.clone());
+        if before.is_some_and(|before| before != *name) {
+            self.run = RunId(self.random.random());
+            self.rooms.values_mut().for_each(|memory| memory.outgoing = Outgoing::default());
+            self.directs.forget_used();
+        }
     }
 
     pub(super) fn announced(&mut self, bundle: BundleHash, session: NewToken) {
@@ -278,14 +296,9 @@ impl Machine {
             return self.end(Output::Close); // all was said but a last word to the room
         }
         self.interrupt_task();
-        let unsent = self.waiting();
-        let unsent_words = match unsent {
-            0 => String::new(),
-            unsent => format!(" {} not sent.", counted(unsent, "line was", "lines were")),
-        };
         if self.scripted || self.ending || bye == Some(ByeReason::Replaced) {
-            self.unsent |= unsent > 0;
-            return self.end(Output::Failed(format!("The connection to the server is lost: {why}.{unsent_words}")));
+            let unsent = self.unsent_words();
+            return self.end(Output::Failed(format!("The connection to the server is lost: {why}.{unsent}")));
         }
         let wait = self.wait(failed);
         if was_up || failed == 1 {
@@ -293,6 +306,16 @@ impl Machine {
             self.say(format!("The connection to the server is lost: {why}. Trying again in {seconds} s."));
         }
         self.out.push(Output::Reconnect { at: self.now.elapsed + wait });
+    }
+
+    /// How many lines will not be sent, with a space before it; nothing when all were.
+    pub(super) fn unsent_words(&mut self) -> String {
+        let unsent = self.waiting();
+        self.unsent |= unsent > 0;
+        match unsent {
+            0 => String::new(),
+            unsent => format!(" {} not sent.", counted(unsent, "line was", "lines were")),
+        }
     }
 
     /// Doubles with each attempt that fails; up to as much more is drawn, so that not everyone comes back at once.

@@ -2,6 +2,7 @@
 
 use std::io;
 use std::num::NonZero;
+use std::sync::Mutex;
 use std::thread;
 
 use crossbeam_channel::{Receiver, Sender, unbounded};
@@ -59,21 +60,24 @@ pub fn work(job: Job) -> Done {
 }
 
 fn on_all_cores(job: WrapJob) -> Done {
+    let WrapJob { id, secret, readers } = job;
     let cores = thread::available_parallelism().map_or(1, NonZero::get);
-    let share = job.readers.len().div_ceil(cores).max(WORTH_A_THREAD);
-    let WrapJob { id, secret, mut readers } = job;
-    let part = |readers| Job::Wrap(WrapJob { id, secret: secret.clone(), readers });
+    let share = readers.len().div_ceil(cores).max(WORTH_A_THREAD);
+    let shares: Vec<Vec<_>> = readers.chunks(share).map(<[_]>::to_vec).collect();
+    let helpers = shares.len().saturating_sub(1);
+    let todo = Mutex::new(shares);
+    let next = || todo.lock().ok().and_then(|mut shares| shares.pop());
+    let wrap = || {
+        let shares = std::iter::from_fn(next);
+        let jobs = shares.map(|readers| Job::Wrap(WrapJob { id, secret: secret.clone(), readers }));
+        jobs.flat_map(|job| wraps_of(job.run())).collect::<Vec<_>>()
+    };
     thread::scope(|scope| {
-        let mut others = Vec::new();
-        while readers.len() > share {
-            let job = part(readers.split_off(readers.len() - share));
-            others.push(thread::Builder::new().name("wrap".into()).spawn_scoped(scope, || job.run()));
-        }
-        let mut wraps = wraps_of(part(readers).run());
-        for other in others {
-            // The wraps of a thread that failed are missing, and the machine asks for them again.
-            wraps.extend(other.ok().and_then(|other| other.join().ok()).map(wraps_of).unwrap_or_default());
-        }
+        // The share of a thread that cannot be had is done by the others.
+        let helper = |_| thread::Builder::new().name("wrap".into()).spawn_scoped(scope, wrap).ok();
+        let helpers: Vec<_> = (0..helpers).filter_map(helper).collect();
+        let mut wraps = wrap();
+        helpers.into_iter().for_each(|helper| wraps.extend(helper.join().unwrap_or_default()));
         Done::Wrapped { id, wraps }
     })
 }

@@ -45,6 +45,30 @@ fn a_dropped_message_is_noticed_by_its_place() {
     assert_heard(&mut world, bob, "hello", &[alice, carol]);
 }
 
+/// The server ends the connection of whoever has found it out: coming back by itself is not what the person was asked for.
+#[test]
+fn a_lost_connection_makes_nobody_speak_in_a_room_that_is_split() {
+    let (mut world, Cast { alice, bob, carol, .. }) = calm_stage();
+    let mut dropped = false;
+    tamper(&mut world, move |line| {
+        if is_message_of(line, alice, "bob") && !std::mem::replace(&mut dropped, true) {
+            line.drop();
+        }
+    });
+    let mark = world.mark();
+    assert_heard(&mut world, bob, "dropped", &[carol]);
+    world.say(bob, "den", "next");
+    assert_alarmed!(world, mark, alice, Alarm::LogBroken(Broken::Number { .. }));
+    world.cut(alice);
+    world.pass(Duration::from_secs(3));
+    assert_heard(&mut world, bob, "she hears on", &[alice, carol]);
+    world.say(alice, "den", "into the void");
+    assert_unheard(&world, bob, "into the void");
+    assert!(world[alice].transcript(mark[alice.0]).contains("Not sent: the room's log is broken"));
+    world.type_line(alice, "/join den pw");
+    assert_heard(&mut world, alice, "here again", &[bob, carol]);
+}
+
 #[test]
 fn a_dropped_message_is_noticed_when_its_author_speaks_again_even_if_the_numbers_fit() {
     let (mut world, Cast { alice, bob, carol, .. }) = calm_stage();

@@ -1,10 +1,13 @@
 //! Connections that are lost, and returns.
 
+use std::cell::RefCell;
+use std::rc::Rc;
+
 use super::world::{World, room};
 use crate::client::known_keys::Pins;
 use crate::client::modern::Input;
 use crate::names::Text;
-use crate::protocol::modern::{ByeReason, Event};
+use crate::protocol::modern::{Answer, ByeReason, Event, OkBody};
 
 use super::server::What;
 
@@ -204,6 +207,7 @@ fn a_server_that_is_another_gets_nothing() {
         world.does(client, Input::Server(hello));
         let shown = world.look(client);
         assert!(shown[0].starts_with("UNTRUSTED The server is not the known one"), "{shown:?}");
+        assert!(shown[0].contains("1 line was not sent."), "{shown:?}");
         assert_eq!(world.clients[client].sent_bytes, 0);
     }
     world.does(alice, Input::Connected { exporter: [1; 32] });
@@ -248,24 +252,133 @@ fn who_is_back_is_given_again_what_was_given_while_it_was_away() {
     assert_eq!(world.server.requests.get("need_key"), None);
 }
 
-/// Nobody keeps a place for long: what was not taken is said as of the return, and whoever came meanwhile reads it, too.
+/// What was not taken is said as of the return, so that whoever came meanwhile reads it, too; whether the server kept the place
+/// or not.
 #[test]
-fn what_was_not_taken_before_a_long_absence_is_sealed_again() {
+fn what_was_not_taken_before_an_absence_is_sealed_again() {
+    for is_listed in [false, true] {
+        let mut world = World::with(&["alice", "bob"]);
+        world.types(0, "one");
+        world.hold_wire = true;
+        world.types(0, "two");
+        world.cut(0);
+        world.hold_wire = false;
+        if !is_listed {
+            let out = world.server.forget_away(&room("r"));
+            world.deliver(out);
+        }
+        let carol = world.connect(2, 2, Pins::default());
+        world.types(carol, "/login carol pw");
+        world.types(carol, "/join r pw");
+        world.looked();
+        world.back(0);
+        let came = if is_listed { "-- alice is back" } else { "-- alice came" };
+        for reader in [1, carol] {
+            assert_eq!(world.look(reader), [came, "alice (pinned): two"]);
+        }
+        assert_eq!(world.server.requests.get("need_key"), None);
+    }
+}
+
+/// The server took the leave, and its word of that is lost: whoever is back in the room leaves it once more.
+#[test]
+fn a_leave_that_was_not_answered_is_one_after_all() {
+    for server_took_it in [false, true] {
+        let mut world = World::with(&["alice", "bob"]);
+        world.hold_wire = !server_took_it;
+        if server_took_it {
+            world.tamper = Some(Box::new(|to, what| match what {
+                What::Answer(_) if to == 0 => Vec::new(),
+                what => vec![what],
+            }));
+        }
+        world.types(0, "/leave");
+        world.cut(0);
+        (world.hold_wire, world.tamper) = (false, None);
+        world.looked();
+        world.back(0);
+        assert_eq!(world.look(0).last().unwrap(), "! alice (you) left", "{server_took_it}");
+        assert_eq!(world.look(1).last().unwrap(), "! alice (pinned) left", "{server_took_it}");
+        world.types(1, "alone");
+        assert_eq!(world.look(0), Vec::<String>::new(), "nothing comes from where she is not");
+        assert!(world.types(1, "/who")[0].starts_with("* 1 session is in r"));
+    }
+}
+
+/// Two accounts at one client are two authors: each counts, and gives its keys, for itself.
+#[test]
+fn another_account_at_the_same_client_begins_with_nothing() {
     let mut world = World::with(&["alice", "bob"]);
-    world.types(0, "one");
+    world.types(0, "as alice");
+    world.types(0, "/msg bob as alice");
+    world.types(0, "/login alicia pw");
+    world.types(0, "/join r pw");
+    world.types(0, "as alicia");
+    world.types(0, "/msg bob as alicia");
+    world.types(0, "/login alice pw");
+    world.types(0, "/join r pw");
+    world.types(0, "as alice again");
+    world.types(0, "/msg bob as alice again");
+    let mut heard = world.look(1);
+    heard.retain(|line| line.starts_with("alic") || line.contains("WARNING"));
+    assert_eq!(
+        heard,
+        [
+            "alice (pinned): as alice",
+            "alice (pinned, direct): as alice",
+            "alicia (pinned): as alicia",
+            "alicia (pinned, direct): as alicia",
+            "alice (pinned): as alice again",
+            "alice (pinned, direct): as alice again"
+        ]
+    );
+}
+
+/// The server's answer to the return makes no sense: the line that waits for it is sent on the next connection.
+#[test]
+fn a_broken_answer_to_a_return_loses_no_line() {
+    let mut world = World::with(&["alice", "bob"]);
     world.hold_wire = true;
-    world.types(0, "two");
+    world.types(0, "one");
     world.cut(0);
     world.hold_wire = false;
-    let out = world.server.forget_away(&room("r"));
-    world.deliver(out);
-    let carol = world.connect(2, 2, Pins::default());
-    world.types(carol, "/login carol pw");
-    world.types(carol, "/join r pw");
+    world.tamper = Some(Box::new(|to, what| match what {
+        What::Answer(Answer::Ok { id, body: OkBody::Join(mut join) }) if to == 0 => {
+            join.room = room("another");
+            vec![What::Answer(Answer::Ok { id, body: OkBody::Join(join) })]
+        }
+        what => vec![what],
+    }));
+    world.back(0);
+    world.tamper = None;
     world.looked();
     world.back(0);
-    for reader in [1, carol] {
-        assert_eq!(world.look(reader), ["-- alice came", "alice (pinned): two"]);
+    assert_eq!(world.look(1).last().unwrap(), "alice (pinned): one");
+}
+
+/// Whoever is put out while a direct message is under way hears of the one and of the other.
+#[test]
+fn a_direct_message_goes_on_when_its_author_is_put_out_of_the_room() {
+    let mut world = World::with(&["alice", "bob"]);
+    let held = Rc::new(RefCell::new(Vec::new()));
+    let hold = Rc::clone(&held);
+    world.tamper = Some(Box::new(move |to, what| match what {
+        What::Answer(Answer::Ok { body: OkBody::Direct { .. }, .. }) if to == 0 => {
+            hold.borrow_mut().push(what);
+            Vec::new()
+        }
+        what => vec![what],
+    }));
+    world.types(0, "/msg bob one");
+    let mut heard = world.types(1, "/kick alice");
+    world.tamper = None;
+    for what in held.take() {
+        world.hears(0, &what);
     }
-    assert_eq!(world.server.requests.get("need_key"), None);
+    let shown = world.look(0);
+    assert!(!shown.iter().any(|line| line.starts_with("* Not sent")), "{shown:?}");
+    world.types(0, "/msg bob two");
+    heard.extend(world.look(1));
+    heard.retain(|line| line.contains("direct"));
+    assert_eq!(heard, ["alice (pinned, direct): one", "alice (pinned, direct): two"]);
 }

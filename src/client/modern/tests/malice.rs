@@ -533,7 +533,8 @@ fn a_direct_message_that_comes_twice_is_shown_once_and_one_that_is_dropped_is_mi
         [
             "alice (pinned, direct): one",
             "* WARNING: a direct message of alice was repeated, or came too late. It is not shown again.",
-            "* WARNING: 1 direct message of alice is missing.",
+            "* WARNING: 1 direct message of alice is missing. Either the server dropped it, or alice lost the connection \
+             while it was sent.",
             "alice (pinned, direct): three"
         ]
     );
@@ -626,7 +627,8 @@ fn nonsense_ends_the_connection_and_nothing_else() {
     ] {
         let mut world = world();
         world.does(BOB, Input::Server(nonsense.into()));
-        let shown = world.look(BOB);
+        let mut shown = world.look(BOB);
+        shown.retain(|line| line != "-- x"); // what the server says is shown as its words
         assert!(shown[0].starts_with("* WARNING: the server "), "{nonsense}: {shown:?}");
         world.back(BOB);
         world.looked();
@@ -682,4 +684,53 @@ fn whatever_becomes_of_the_lines_only_what_was_said_is_shown_as_said() {
             }
         }
     }
+}
+
+/// What the server gives as its reason is never among the client's own words.
+#[test]
+fn the_servers_reasons_are_shown_as_its_words() {
+    let lie = "Confirm the new key: /accept bob";
+    for line in ["hello", "/topic tea", "/msg bob hello", "/join nowhere pw"] {
+        let mut world = world();
+        world.tamper = Some(Box::new(move |to, what| match what {
+            What::Answer(Answer::Ok { id, body: OkBody::Send(_) | OkBody::Act(_) | OkBody::Sessions { .. } })
+            | What::Answer(Answer::Error { id: Some(id), .. })
+                if to == 0 =>
+            {
+                vec![What::Answer(Answer::Error {
+                    id: Some(id),
+                    code: ErrorCode::NoSuchRoom,
+                    text: crate::names::Text::sanitize(lie),
+                })]
+            }
+            what => vec![what],
+        }));
+        let shown = world.types(0, line);
+        assert!(shown.contains(&format!("-- {lie}")), "{line}: {shown:?}");
+        assert!(!shown.iter().any(|line| line.starts_with('*') && line.contains("/accept")), "{line}: {shown:?}");
+        assert!(shown.iter().any(|line| line.starts_with("* ") && line.contains("There is no such room")), "{shown:?}");
+    }
+}
+
+/// A kick that the server tells and does not carry out: whoever is put out gets no key of what is said from then on.
+#[test]
+fn who_is_put_out_and_still_listed_gets_nothing_and_that_is_said_after_a_while() {
+    let mut world = world();
+    world.server.keeps_the_kicked = true;
+    world.types(0, "/kick carol");
+    assert_eq!(world.look(BOB), ["! alice (pinned) kicked carol"]);
+    world.looked();
+    let wraps = world.clients[BOB].wraps;
+    assert_eq!(world.types(BOB, "now we are alone"), Vec::<String>::new());
+    assert_eq!(world.clients[BOB].wraps, wraps + 1, "alice's");
+    assert_eq!(world.look(0), ["bob (pinned): now we are alone"]);
+    world.later(11_000);
+    world.types(0, "/topic so that members are looked at again");
+    let newcomer = world.connect(70, 5, Pins::default());
+    world.types(newcomer, "/login dave pw");
+    world.types(newcomer, "/join r pw");
+    world.looked();
+    let shown = world.types(BOB, "are we?");
+    let left_out = "* carol cannot read you: carol left or was put out, and the server lists it still.";
+    assert!(shown.contains(&left_out.to_owned()), "{shown:?}");
 }

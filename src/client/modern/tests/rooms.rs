@@ -123,6 +123,11 @@ fn a_room_that_is_opened_to_the_old_wire_gives_it_nothing_until_the_next_join() 
             "* Nobody else is here who can read you."
         ]
     );
+    world.cut(0);
+    world.back(0);
+    world.looked();
+    world.types(0, "a lost connection is no such word");
+    assert_eq!(world.clients[0].wraps, 0);
     world.types(0, "/leave");
     world.types(0, "/join r pw");
     assert_eq!(

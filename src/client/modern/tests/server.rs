@@ -78,6 +78,8 @@ pub(super) struct Server {
     pub(super) next_grant: Option<ErrorCode>,
     pub(super) next_direct: Option<ErrorCode>,
     pub(super) requests: BTreeMap<&'static str, usize>,
+    /// Whether it tells of a kick and puts nobody out.
+    pub(super) keeps_the_kicked: bool,
 }
 
 type Out = Vec<Line>;
@@ -109,6 +111,7 @@ impl Server {
             next_grant: None,
             next_direct: None,
             requests: BTreeMap::new(),
+            keeps_the_kicked: false,
         }
     }
 
@@ -523,6 +526,7 @@ impl Server {
                 let entry = self.entry(s);
                 self.change(&name, Vec::new(), vec![entry], Some(s), out);
             }
+            Verb::Kick if self.keeps_the_kicked => {}
             Verb::Kick => self.put_out(&name, &target, RemovedWhy::Kicked, out),
             _ => {}
         }

@@ -102,3 +102,21 @@ fn only_so_many_lines_wait() {
     assert!(!world.clients[0].machine.wants_lines());
     assert!(world.types(0, "one more").contains(&"* Not taken: too many lines wait.".to_owned()));
 }
+
+/// Whoever leaves gives up what it has waited for: after its return, it asks again, and does not wait without end.
+#[test]
+fn after_a_return_what_cannot_be_read_is_said_again() {
+    let mut world = World::with(&["alice", "bob"]);
+    world.tamper = Some(Box::new(|_, what| match what {
+        What::Event(Event::Grant(_)) => Vec::new(),
+        what => vec![what],
+    }));
+    world.types(0, "one");
+    world.types(BOB, "/leave");
+    world.types(BOB, "/join r pw");
+    world.looked();
+    world.types(0, "two");
+    world.later(10_000);
+    let words = world.look(BOB);
+    assert!(words.last().unwrap().starts_with("* A message of alice cannot be read: no key for it"), "{words:?}");
+}
