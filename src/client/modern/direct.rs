@@ -55,7 +55,7 @@ impl Directs {
     }
 
     /// How often the connection was lost so far.
-    fn absences(&self) -> u64 {
+    pub(super) fn absences(&self) -> u64 {
         self.from_others.absences(&())
     }
 

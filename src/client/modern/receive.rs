@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use super::chains::{Granted, NoKey, RunKey, Stepped};
 use super::heard::Vouched;
-use super::keys::Found;
+use super::keys::{BadKey, Found};
 use super::log::Judged;
 use super::requests::Asked;
 use super::room::{Stay, Stopped};
@@ -141,6 +141,13 @@ impl Machine {
             self.heard.bytes = self.heard.bytes.saturating_sub(signed.len());
             match found {
                 Ok(bundle) => self.check(author, signed, &bundle),
+                // A server that was started again knows nobody's keys until they are back, and does no wrong.
+                Err(BadKey::NotGiven) if signed.is_direct_of_before(self.directs.absences()) => self.say(format!(
+                    "A {} of {} came before the connection was lost, and cannot be checked any more: the server has not its \
+                     keys. It is not shown.",
+                    signed.thing(),
+                    Name(&author.user)
+                )),
                 Err(why) => {
                     let alarm = Alarm::NoKeys(signed.thing(), author.user.clone(), why);
                     self.refuse(&signed, &author, alarm);

@@ -382,3 +382,23 @@ fn a_direct_message_goes_on_when_its_author_is_put_out_of_the_room() {
     heard.retain(|line| line.contains("direct"));
     assert_eq!(heard, ["alice (pinned, direct): one", "alice (pinned, direct): two"]);
 }
+
+/// A server that was started again has nobody's keys: that is no lie.
+#[test]
+fn what_waited_for_keys_that_a_restart_took_is_said_and_makes_no_alarm() {
+    let mut world = World::with(&["alice", "bob"]);
+    world.tamper = Some(Box::new(|to, what| match what {
+        What::Answer(Answer::Ok { body: OkBody::Bundles { .. }, .. } | Answer::Part { .. }) if to == 1 => Vec::new(),
+        what => vec![what],
+    }));
+    world.types(0, "/msg bob hello");
+    world.cut(1);
+    world.server.bundles.clear();
+    world.tamper = None;
+    world.looked();
+    world.back(1);
+    let shown = world.look(1);
+    let words = "* A direct message of alice came before the connection was lost, and cannot be checked any more: the server \
+                 has not its keys. It is not shown.";
+    assert!(shown.contains(&words.to_owned()), "{shown:?}");
+}
