@@ -36,6 +36,9 @@ use modern_world::{Down, Happening, Old, Person, Seen, Who, World, keys};
 /// How long a message may take that is on nobody's way: grants are waited for ten seconds, and answers a minute.
 const LATE: Duration = Duration::from_secs(90);
 
+/// Members beyond whom changes are not told by name, less those that may be away.
+const CROWD: usize = 200;
+
 /// Lines that may be on their way for each person before nobody does anything new.
 const CROWDED: usize = 8;
 
@@ -266,8 +269,11 @@ impl Simulation {
 
     /// What is on its way to somebody who goes need not arrive.
     fn left(&mut self, session: SessionId) {
-        self.members.remove(&session);
+        let room = self.members.remove(&session);
         if let Some(who) = self.who_at(session) {
+            // A return to a large room is not seen by name: who gave a key to somebody who was just gone does not give it again.
+            let of_room = |room: &str| self.members.values().filter(|(other, _)| other == room).count();
+            self.notes[who.0].was_away |= room.is_some_and(|(room, _)| of_room(&room) > CROWD);
             self.notes[who.0].due.values_mut().for_each(|due| due.must = false);
             self.notes[who.0].came.clear();
         }

@@ -39,9 +39,10 @@ impl Heard {
         self.expiries.front().map(|(until, ..)| *until)
     }
 
-    /// The room is left: nothing of it is shown any more. Direct messages go on waiting.
+    /// The room is left: nothing of it is shown any more. Direct messages go on waiting; so do chain keys, for the return: their
+    /// authors take this client for a holder.
     pub(super) fn clear(&mut self) {
-        self.queue.retain(|(_, signed)| matches!(signed, Signed::Direct(..)));
+        self.queue.retain(|(_, signed)| matches!(signed, Signed::Direct(..) | Signed::Grant { .. }));
         self.bytes = self.queue.iter().map(|(_, signed)| signed.len()).sum();
         self.delayed.clear();
         self.delayed_len = 0;

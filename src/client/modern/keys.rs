@@ -64,7 +64,7 @@ pub(super) enum Found<T> {
 
 enum Kept {
     Key(Key),
-    /// It cannot be had, as was found then.
+    /// It cannot be had, and is not asked for again until then.
     Bad(BadKey, Duration),
 }
 
@@ -107,7 +107,7 @@ impl Keys {
     fn find(&self, hash: BundleHash, now: Duration) -> Found<&Key> {
         match self.kept.get(&hash) {
             Some(Kept::Key(key)) => Found::Here(key),
-            Some(Kept::Bad(why, found)) if now < *found + PATIENCE => Found::Not(*why),
+            Some(Kept::Bad(why, until)) if now < *until => Found::Not(*why),
             _ => Found::NotYet,
         }
     }
@@ -141,7 +141,7 @@ impl Keys {
         self.checking = self.checking.saturating_sub(1);
         for (hash, result) in results {
             self.expected.remove(&hash);
-            let kept = result.map_or_else(|why| Kept::Bad(why, now), Kept::Key);
+            let kept = result.map_or_else(|why| Kept::Bad(why, now + PATIENCE), Kept::Key);
             if self.kept.insert(hash, kept).is_none() {
                 self.order.push_back(hash);
             }
@@ -150,6 +150,13 @@ impl Keys {
             if let Some(oldest) = self.order.pop_front() {
                 self.kept.remove(&oldest);
             }
+        }
+    }
+
+    /// A key that could not be had may be asked for again at once: its owner may be there by now.
+    pub(super) fn retry(&mut self, hash: BundleHash) {
+        if let Some(Kept::Bad(_, until)) = self.kept.get_mut(&hash) {
+            *until = Duration::ZERO;
         }
     }
 
@@ -222,6 +229,8 @@ mod tests {
         give(&mut keys, 1, &Err(BadKey::NotGiven));
         assert!(matches!(keys.bundle(hash(1), NOW), Found::Not(BadKey::NotGiven)));
         assert!(matches!(keys.bundle(hash(1), NOW + PATIENCE), Found::NotYet));
+        keys.retry(hash(1));
+        assert!(matches!(keys.bundle(hash(1), NOW), Found::NotYet));
     }
 
     #[test]

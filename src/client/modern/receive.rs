@@ -142,17 +142,38 @@ impl Machine {
             match found {
                 Ok(bundle) => self.check(author, signed, &bundle),
                 // A server that was started again knows nobody's keys until they are back, and does no wrong.
-                Err(BadKey::NotGiven) if signed.is_direct_of_before(self.directs.absences()) => self.say(format!(
-                    "A {} of {} came before the connection was lost, and cannot be checked any more: the server has not its \
-                     keys. It is not shown.",
-                    signed.thing(),
-                    Name(&author.user)
-                )),
+                Err(BadKey::NotGiven) if self.is_of_before(&signed) => {
+                    self.keys.retry(hash);
+                    self.give_up_on(&signed, &author.user);
+                }
                 Err(why) => {
                     let alarm = Alarm::NoKeys(signed.thing(), author.user.clone(), why);
                     self.refuse(&signed, &author, alarm);
                 }
             }
+        }
+    }
+
+    /// Whether something that waits is from a stay or a connection that is over.
+    fn is_of_before(&self, signed: &Signed) -> bool {
+        match signed {
+            Signed::Direct(_, absences) => *absences != self.directs.absences(),
+            Signed::Grant { at, .. } => {
+                let is_here = self.stay.as_ref().is_some_and(|stay| stay.id == at.id);
+                !is_here || at.absences != self.counters.absences(&at.id)
+            }
+            Signed::Message(_) | Signed::Act(_) => false,
+        }
+    }
+
+    /// The keys of something of before cannot be had any more. Whatever needs a chain key asks for it.
+    fn give_up_on(&mut self, signed: &Signed, user: &UserName) {
+        if matches!(signed, Signed::Direct(..)) {
+            self.say(format!(
+                "A direct message of {} came before the connection was lost, and cannot be checked any more: the server has \
+                 not its keys. It is not shown.",
+                Name(user)
+            ));
         }
     }
 

@@ -312,7 +312,9 @@ impl Machine {
             return false;
         }
         let head = stay.log.head();
-        stay.roster.stays(head);
+        if !matches!(event, Event::Members { .. }) {
+            stay.roster.stays(head);
+        }
         if stay.stopped.is_none() {
             self.rooms.entry(stay.id).or_default().last = Some(head);
         }

@@ -69,11 +69,6 @@ impl Signed {
             }
     }
 
-    /// Whether it is a direct message that came on a connection of before.
-    pub(super) fn is_direct_of_before(&self, absences: u64) -> bool {
-        matches!(self, Self::Direct(_, then) if *then != absences)
-    }
-
     pub(super) fn is_signed(&self, realm: Realm, author: &wire::Author, key: &VerifyingKey) -> bool {
         let in_room = |at: &InRoom| (at.room.clone(), author.user.clone());
         match self {

@@ -1,8 +1,13 @@
 //! Large rooms, other rooms, rooms that are made again.
 
+use std::cell::RefCell;
+use std::rc::Rc;
+
+use super::server::What;
 use super::world::{World, public, room};
 use crate::client::known_keys::Pins;
 use crate::client::modern::Input;
+use crate::protocol::modern::{Answer, Event, MessageEvent, OkBody, Origin};
 
 #[test]
 fn where_changes_are_only_counted_senders_ask_for_the_members_and_check_them() {
@@ -29,6 +34,19 @@ fn where_members_come_and_go_all_the_time_something_is_said_nevertheless() {
     world.connect(9, 2, Pins::default());
     world.types(2, "/login carol pw");
     world.looked();
+    // What is said bears the place of the list that it is for, and no later one.
+    let places = Rc::new(RefCell::new((None, None)));
+    let seen = Rc::clone(&places);
+    world.tamper = Some(Box::new(move |to, what| {
+        match &what {
+            What::Answer(Answer::Ok { body: OkBody::Who { n, .. }, .. }) if to == 0 => seen.borrow_mut().0 = Some(*n),
+            What::Event(Event::Message(MessageEvent { origin: Origin::Modern { stamp, .. }, .. })) => {
+                seen.borrow_mut().1 = Some(stamp.at.n);
+            }
+            _ => {}
+        }
+        vec![what]
+    }));
     // Before each answer that alice hears, somebody comes.
     world.hold_wire = true;
     world.types(0, "at last");
@@ -43,6 +61,8 @@ fn where_members_come_and_go_all_the_time_something_is_said_nevertheless() {
     let mut heard = world.look(1);
     heard.retain(|line| line.contains("): "));
     assert_eq!(heard, ["alice (pinned): at last"]);
+    let (listed, said) = *places.borrow();
+    assert!(said.is_some() && said == listed, "{listed:?} {said:?}");
 }
 
 #[test]
