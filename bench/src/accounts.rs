@@ -1,5 +1,7 @@
 //! Accounts and rooms, made before the server starts, so that neither hashing nor key generation is measured.
 
+use std::cell::RefCell;
+use std::collections::HashMap;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -28,13 +30,14 @@ pub(crate) fn room_name(room: usize) -> String {
     format!("bench{room}")
 }
 
-/// What clients need to log in. The keys of an account are signed when they are asked for: some 0.7 ms each.
+/// What clients need to log in. The keys of an account are signed when they are first asked for: some 0.7 ms each.
 pub(crate) struct Accounts(Option<Keys>);
 
 struct Keys {
     realm: Realm,
     signing: SigningKey,
     rsa: PrivateKey,
+    signed: RefCell<HashMap<usize, BundleKeys>>,
 }
 
 impl Accounts {
@@ -65,20 +68,25 @@ impl Accounts {
         opened.store.fold(now).context("the benchmark's accounts cannot be saved")?;
         let realm = opened.realm_key.verifying_key().realm();
         let rsa = PrivateKey::generate().context("an RSA key cannot be made")?;
-        Ok(Self(Some(Keys { realm, signing: SigningKey::generate(), rsa })))
+        Ok(Self(Some(Keys { realm, signing: SigningKey::generate(), rsa, signed: RefCell::default() })))
     }
 
     /// What the client of this account announces on the modern wire. All share one RSA key, which no server minds.
     pub(crate) fn keys(&self, account: usize) -> Result<BundleKeys> {
-        let Keys { realm, signing, rsa } = self.some()?;
+        let Keys { realm, signing, rsa, signed } = self.some()?;
+        if let Some(keys) = signed.borrow().get(&account) {
+            return Ok(keys.clone());
+        }
         let user = UserName::new(&user_name(account));
         let bundle = Bundle::sign(realm, &user, signing, rsa).context("a bundle cannot be signed")?;
-        Ok(BundleKeys {
+        let keys = BundleKeys {
             signing_key: bundle.signing_key().bytes(),
             rsa_key: Arc::clone(bundle.rsa().spki_der()),
             signature: *bundle.signature(),
             rsa_signature: Arc::clone(bundle.rsa_signature()),
-        })
+        };
+        signed.borrow_mut().insert(account, keys.clone());
+        Ok(keys)
     }
 
     /// The public key that legacy clients announce.

@@ -74,7 +74,7 @@ fn cell(mode: Mode, members: usize, senders: usize, pace: &Pace) -> Task {
 fn tasks(quick: bool) -> Vec<Task> {
     let (open, closed) = (Mode::Open { rate: RATE }, Mode::Closed { window: WINDOW });
     if quick {
-        let pace = Pace { warmup: 0.5, measure: 2.0 };
+        let pace = Pace { warmup: 0.5, measure: 1.5 };
         return vec![
             cell(open, 100, 1, &pace),
             cell(closed, 100, 1, &pace),
@@ -97,7 +97,10 @@ fn tasks(quick: bool) -> Vec<Task> {
 /// Whether a task is one for a target, where it says something that another target's does not.
 fn applies(task: &Task, target: Target) -> bool {
     match task {
-        Task::Deliver(_) => true,
+        // A message with an entry for everybody goes through a Python server in a package for every nine: it has no rate to keep, and
+        // in a large room one message takes seconds.
+        Task::Deliver(Cell { mode: Mode::Open { .. }, .. }) => target != Target::PythonKeys,
+        Task::Deliver(cell) => target != Target::PythonKeys || cell.members * cell.senders <= 1000,
         _ if target.has_keys() => false, // as without
         Task::Idle { connections, .. } => target != Target::Python || *connections <= 1000,
         Task::Join { members } => target != Target::Python || *members <= 100,

@@ -9,7 +9,7 @@ use crate::crowd::Crowd;
 use crate::proc::{self, Usage};
 use crate::servers::{self, Plan, Programs};
 use crate::target::{Target, WireKind};
-use crate::wires::{Casting, Stage};
+use crate::wires::{Casting, Heard, Stage};
 
 /// What was measured.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -27,12 +27,12 @@ pub(crate) struct Handshakes {
     pub(crate) generator_cpu_share: f64,
 }
 
-/// The stage at which a server has shown that it takes commands: ours by its hello, or by the answer to a command; others by the
-/// answer to a log-in without password.
+/// The stage at which a server has shown that it takes commands: by its hello, or by the answer to a command; NATS and MQTT have
+/// nothing before the log-in, which is without password.
 fn ready(target: Target) -> Stage {
     match target.wire() {
-        WireKind::Modern | WireKind::Legacy => Stage::Connected,
-        WireKind::Irc | WireKind::Nats | WireKind::Mqtt => Stage::LoggedIn,
+        WireKind::Modern | WireKind::Legacy | WireKind::Irc => Stage::Connected,
+        WireKind::Nats | WireKind::Mqtt => Stage::LoggedIn,
     }
 }
 
@@ -52,7 +52,7 @@ pub(crate) fn run(target: Target, programs: &Programs, at_once: usize, seconds: 
     let mut connections = 0;
     let mut ready = Vec::new();
     while begun.elapsed().as_secs_f64() < seconds {
-        let each = |index, heard: &crate::wires::Heard| ready.extend(heard.stage.filter(|s| *s >= goal).map(|_| index));
+        let each = |index, heard: &Heard| ready.extend(heard.stage.filter(|s| *s >= goal).map(|_| index));
         crowd.pump(Some(Duration::from_millis(100)), each).with_context(context)?;
         for index in ready.drain(..) {
             connections += 1;

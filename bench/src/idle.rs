@@ -13,7 +13,7 @@ use crate::target::Target;
 use crate::wires::{Casting, Stage};
 
 /// How long everything may rest before memory is read.
-const REST: Duration = Duration::from_secs(2);
+const REST: Duration = Duration::from_secs(1);
 
 /// What was measured; memory in bytes per connection, as the difference to the server without connections.
 #[derive(Debug, Clone, Serialize, Deserialize)]

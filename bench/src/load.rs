@@ -18,6 +18,9 @@ use crate::wires::{Casting, Heard, Stage};
 /// How long nothing may be delivered before the server is given up.
 const STALL: Duration = Duration::from_secs(8);
 
+/// How long at most what is under way is waited for, when the measurement is over.
+const DRAIN: Duration = Duration::from_secs(15);
+
 /// How long after the last delivery what is missing counts as lost.
 const LATE: Duration = Duration::from_secs(2);
 
@@ -62,6 +65,8 @@ pub(crate) struct Outcome {
     pub(crate) bytes_per_delivery: f64,
     /// From the first message to the last, the warm-up included.
     pub(crate) faults: Faults,
+    /// Deliveries that were still coming when they were waited for no longer; they are not counted as lost.
+    pub(crate) unfinished: u64,
     /// Processor time of this program, of one core: near 1, it is the limit.
     pub(crate) generator_cpu_share: f64,
     /// Milliseconds by which 99% of messages were said late at most; in a closed loop 0.
@@ -85,6 +90,7 @@ struct Tally {
     latency: Histogram,
     lag: Histogram,
     faults: Faults,
+    unfinished: u64,
     /// For each member, what it heard of each sender of its room.
     heard: Vec<Vec<Sequence>>,
     windows: Vec<Window>,
@@ -102,6 +108,7 @@ impl Tally {
             latency: Histogram::new(),
             lag: Histogram::new(),
             faults: Faults::default(),
+            unfinished: 0,
             heard: vec![vec![Sequence::default(); cell.senders]; cell.rooms * cell.members],
             windows: vec![Window::default(); cell.rooms * cell.senders],
             members: cell.members,
@@ -142,12 +149,13 @@ impl Tally {
         self.windows.iter().map(|window| window.sent).sum::<u64>() * (self.members as u64 - 1)
     }
 
-    fn count_lost(&mut self) {
+    /// What has not come is lost, when nothing comes any more; else what was passed over.
+    fn count_lost(&mut self, silent: bool) {
         for (index, heard) in self.heard.iter().enumerate() {
             let (room, place) = (index / self.members, index % self.members);
             for (sender, sequence) in heard.iter().enumerate().filter(|(sender, _)| *sender != place) {
                 let sent = self.windows.get(room * self.senders + sender).map_or(0, |window| window.sent);
-                self.faults.lost += sequence.lost_of(sent);
+                self.faults.lost += sequence.lost_of(if silent { sent } else { 0 });
             }
         }
     }
@@ -277,15 +285,19 @@ impl Load {
 
     /// Waits for what is under way.
     fn drain(&mut self) -> Result<()> {
-        let mut last = (self.tally.deliveries, Instant::now());
-        while self.tally.deliveries < self.tally.expected() && last.1.elapsed() < LATE {
+        let begun = Instant::now();
+        let mut last = (self.tally.deliveries, begun);
+        let unfinished = |tally: &Tally| tally.expected().saturating_sub(tally.deliveries);
+        while unfinished(&self.tally) > 0 && last.1.elapsed() < LATE && begun.elapsed() < DRAIN {
             let tally = &mut self.tally;
             self.crowd.pump(Some(Duration::from_millis(100)), |index, heard| tally.heard(index, heard))?;
             if self.tally.deliveries > last.0 {
                 last = (self.tally.deliveries, Instant::now());
             }
         }
-        self.tally.count_lost();
+        let silent = unfinished(&self.tally) == 0 || last.1.elapsed() >= LATE;
+        self.tally.unfinished = if silent { 0 } else { unfinished(&self.tally) };
+        self.tally.count_lost(silent);
         ensure!(self.tally.stray == 0, "{} messages came to where they do not belong", self.tally.stray);
         Ok(())
     }
@@ -312,6 +324,7 @@ impl Load {
             latency_p999: millis(latency, 0.999),
             bytes_per_delivery: (last.plain - first.plain) as f64 * each,
             faults: self.tally.faults,
+            unfinished: self.tally.unfinished,
             generator_cpu_share: own.cpu.as_secs_f64() / seconds,
             lag_p99: millis(&self.tally.lag, 0.99),
         }

@@ -29,7 +29,7 @@ pub(crate) fn outcome(outcome: &Outcome, json: bool) -> Result<()> {
     let text = format!(
         "{:<12} {:>9.0} deliveries/s  {:>6.2} CPU-s/million  latency {:.2} / {:.2} / {:.2} ms (p50/p99/p99.9)  \
          {:.0} B/delivery  server {:.0}%  generator {:.0}%  {:.0} switches/s  lag p99 {:.2} ms  \
-         lost {} duplicated {} reordered {}  [{}; {}]",
+         lost {} duplicated {} reordered {} unfinished {}  [{}; {}]",
         outcome.target.name(),
         outcome.deliveries_per_second,
         outcome.server_cpu_per_million,
@@ -44,6 +44,7 @@ pub(crate) fn outcome(outcome: &Outcome, json: bool) -> Result<()> {
         faults.lost,
         faults.duplicated,
         faults.reordered,
+        outcome.unfinished,
         outcome.version,
         outcome.tls,
     );

@@ -12,20 +12,26 @@ use crate::payload::Stamps;
 pub(super) struct Irc {
     nick: String,
     channel: String,
+    /// Whether it asks for an answer before it logs in.
+    probing: bool,
     pieces: Pieces,
     stamps: Rc<Stamps>,
 }
 
 impl Irc {
-    pub(super) fn new(identity: Identity, stamps: Rc<Stamps>) -> Self {
+    pub(super) fn new(identity: Identity, probing: bool, stamps: Rc<Stamps>) -> Self {
         let (nick, channel) = (format!("u{}", identity.index), format!("#{}", identity.room));
-        Self { nick, channel, pieces: Pieces::default(), stamps }
+        Self { nick, channel, probing, pieces: Pieces::default(), stamps }
     }
 }
 
 impl Wire for Irc {
-    fn begin(&mut self, _: &ClientConnection, heard: &mut Heard, _: &mut Out) {
-        heard.stage = Some(Stage::Connected);
+    fn begin(&mut self, _: &ClientConnection, heard: &mut Heard, out: &mut Out) {
+        if self.probing {
+            out.say("LIST\r\n");
+        } else {
+            heard.stage = Some(Stage::Connected);
+        }
     }
 
     fn login(&mut self, out: &mut Out) {
@@ -46,7 +52,7 @@ impl Wire for Irc {
     }
 
     fn hear(&mut self, bytes: &[u8], heard: &mut Heard, out: &mut Out) {
-        let stamps = &self.stamps;
+        let (stamps, probing) = (&self.stamps, self.probing);
         self.pieces.lines(bytes, |line| {
             if let Some(token) = line.strip_prefix(b"PING ") {
                 out.say([b"PONG ", token, b"\r\n"].concat());
@@ -56,6 +62,8 @@ impl Wire for Irc {
             match (words.next(), words.next()) {
                 (Some(b"ERROR"), _) => heard.fail(String::from_utf8_lossy(line)),
                 (_, Some(b"PRIVMSG")) => heard.stamps.extend(stamps.find(line)),
+                // Not registered: a command was taken.
+                (_, Some(b"451")) if probing => heard.stage = Some(Stage::Connected),
                 (_, Some(b"001")) => heard.stage = Some(Stage::LoggedIn),
                 // The end of the names: the join is done. A topic or a mode may come before it.
                 (_, Some(b"366")) => heard.stage = Some(Stage::Joined),
@@ -77,7 +85,7 @@ mod tests {
     #[test]
     fn what_a_server_says_is_understood() {
         let identity = Identity { index: 3, user: "u3".into(), room: "bench0".into() };
-        let mut irc = Irc::new(identity, Rc::new(Stamps::new()));
+        let mut irc = Irc::new(identity, false, Rc::new(Stamps::new()));
         let (mut heard, mut out) = (Heard::default(), Out::default());
         irc.hear(b":s 001 u3 :Welcome\r\n:s 422 u3 :No MOTD\r\nPING :x\r\n", &mut heard, &mut out);
         assert_eq!(heard.stage, Some(Stage::LoggedIn));

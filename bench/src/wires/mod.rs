@@ -114,7 +114,7 @@ pub(crate) struct Casting {
     pub(crate) members: usize,
     /// How many clients share an account.
     pub(crate) sharing: usize,
-    /// Whether a client of ours asks for a sign that its connection is served, before it logs in.
+    /// Whether clients of the legacy wire and of IRC ask for a sign that they are served, before they log in.
     pub(crate) probing: bool,
     /// Whether legacy clients announce a public key behind their log-in and their join, as the scripts do.
     pub(crate) announcing: bool,
@@ -158,7 +158,7 @@ impl Casting {
                 let wrapped = Rc::clone(&self.wrapped);
                 Box::new(legacy::Legacy::new(identity, self.members, wrapped, key, self.probing, stamps))
             }
-            WireKind::Irc => Box::new(irc::Irc::new(identity, stamps)),
+            WireKind::Irc => Box::new(irc::Irc::new(identity, self.probing, stamps)),
             WireKind::Nats => Box::new(nats::Nats::new(identity, stamps)),
             WireKind::Mqtt => Box::new(mqtt::Mqtt::new(identity, stamps)),
         })
