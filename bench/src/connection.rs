@@ -1,7 +1,7 @@
 //! One client: its socket, its TLS, and its wire. Nothing here waits.
 
 use std::io::{self, BufRead, Read, Write};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use anyhow::{Context, Result, bail};
@@ -9,6 +9,7 @@ use mio::event::Source;
 use mio::net::TcpStream;
 use mio::{Interest, Registry, Token};
 use rustls::{ClientConfig, ClientConnection};
+use socket2::{Domain, Protocol, Socket, Type};
 
 use crate::tls;
 use crate::wires::{Heard, Out, Stage, Wire};
@@ -48,14 +49,25 @@ pub(crate) struct Connection {
     pub(crate) traffic: Traffic,
 }
 
+/// Begins to connect.
+fn connect(source: IpAddr, address: SocketAddr) -> io::Result<TcpStream> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM.nonblocking(), Some(Protocol::TCP))?;
+    socket.bind(&SocketAddr::new(source, 0).into())?;
+    match socket.connect(&address.into()) {
+        Err(error) if error.raw_os_error() != Some(rustix::io::Errno::INPROGRESS.raw_os_error()) => Err(error),
+        _ => Ok(TcpStream::from_std(socket.into())),
+    }
+}
+
 impl Connection {
     pub(crate) fn dial(
+        source: IpAddr,
         address: SocketAddr,
         config: &Arc<ClientConfig>,
         wire: Box<dyn Wire>,
         goal: Stage,
     ) -> Result<Self> {
-        let socket = TcpStream::connect(address).with_context(|| format!("cannot connect to {address}"))?;
+        let socket = connect(source, address).with_context(|| format!("cannot connect from {source} to {address}"))?;
         let tls = tls::connection(config)?;
         let (phase, stage) = (Phase::Dialing, Stage::Dialing);
         Ok(Self { socket, tls, wire, phase, stage, goal, out: Out::default(), traffic: Traffic::default() })

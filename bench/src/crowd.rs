@@ -1,6 +1,6 @@
 //! Thousands of clients on one thread.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -19,11 +19,22 @@ const TIMER: Token = Token(usize::MAX);
 /// What one read takes at most, in bytes.
 const READ: usize = 256 * 1024;
 
-/// Clients whose connection is being made at the same time: fewer than any server's backlog.
-const AT_ONCE: usize = 128;
+/// Clients whose connection is being made at the same time: ngircd has a backlog of ten.
+const DIALING: usize = 10;
+
+/// Clients who are on their way at the same time: inspircd registers users once a second.
+const ON_THEIR_WAY: usize = 1000;
+
+/// Loopback addresses that clients come from.
+const SOURCES: usize = 100;
 
 /// How long nothing may happen while clients are on their way.
 const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Where a client comes from: a server may hold it against one address when a crowd comes from there.
+fn source(index: usize) -> IpAddr {
+    Ipv4Addr::new(127, 0, 1, (index % SOURCES) as u8 + 1).into()
+}
 
 /// How many clients are at each stage.
 #[derive(Default)]
@@ -90,7 +101,7 @@ impl Crowd {
 
     fn make(&mut self, index: usize, goal: Stage) -> Result<Connection> {
         let wire = self.casting.client(index)?;
-        let mut connection = Connection::dial(self.address, &self.config, wire, goal)?;
+        let mut connection = Connection::dial(source(index), self.address, &self.config, wire, goal)?;
         connection.register(self.poll.registry(), Token(index)).context("a socket cannot be waited for")?;
         self.census.add(Stage::Dialing);
         Ok(connection)
@@ -108,12 +119,17 @@ impl Crowd {
         Ok(())
     }
 
+    fn is_another_welcome(&self, goal: Stage) -> bool {
+        let before = |stage| self.len() - self.census.at_least(stage);
+        before(Stage::Connected) < DIALING && before(goal) < ON_THEIR_WAY
+    }
+
     /// Brings clients up to this number as far as `goal`, a few at a time.
     pub(crate) fn gather(&mut self, total: usize, goal: Stage) -> Result<()> {
         let mut last = Instant::now();
         let mut before = 0;
         while self.census.at_least(goal) < total {
-            while self.len() < total && self.len() - self.census.at_least(goal) < AT_ONCE {
+            while self.len() < total && self.is_another_welcome(goal) {
                 self.dial(goal)?;
             }
             self.pump(Some(Duration::from_millis(100)), |_, _| {})?;

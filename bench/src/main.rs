@@ -35,10 +35,11 @@ mod wires;
 
 use std::process::ExitCode;
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 use clap::Parser;
 
 use crate::options::{Command, Options};
+use crate::target::Target;
 
 fn main() -> ExitCode {
     match run(&Options::parse()) {
@@ -55,17 +56,32 @@ fn run(options: &Options) -> Result<()> {
     let (programs, json) = (options.programs()?, options.json);
     match &options.command {
         Command::Run(run) => {
-            run.targets.iter().try_for_each(|target| show::outcome(&load::run(*target, &programs, run.cell())?, json))
+            for_each(&run.targets, |target| show::outcome(&load::run(target, &programs, run.cell())?, json))
         }
-        Command::Idle { targets, connections, members } => targets
-            .iter()
-            .try_for_each(|target| show::idle(&idle::run(*target, &programs, *connections, *members)?, json)),
-        Command::Handshakes { targets, at_once, seconds } => targets
-            .iter()
-            .try_for_each(|target| show::handshakes(&handshakes::run(*target, &programs, *at_once, *seconds)?, json)),
-        Command::Joins { targets, members, no_keys } => targets
-            .iter()
-            .try_for_each(|target| show::joins(&joins::run(*target, &programs, *members, !no_keys)?, json)),
+        Command::Idle { targets, connections, members } => {
+            for_each(targets, |target| show::idle(&idle::run(target, &programs, *connections, *members)?, json))
+        }
+        Command::Handshakes { targets, at_once, seconds } => {
+            for_each(targets, |target| show::handshakes(&handshakes::run(target, &programs, *at_once, *seconds)?, json))
+        }
+        Command::Joins { targets, members, no_keys } => {
+            for_each(targets, |target| show::joins(&joins::run(target, &programs, *members, !no_keys)?, json))
+        }
         Command::Compare(compare) => compare::run(&programs, compare),
+    }
+}
+
+/// Measures all of them, also when one cannot be.
+fn for_each(targets: &[Target], mut measure: impl FnMut(Target) -> Result<()>) -> Result<()> {
+    let failed = targets.iter().filter(|target| match measure(**target) {
+        Ok(()) => false,
+        Err(error) => {
+            show::failure(&error);
+            true
+        }
+    });
+    match failed.count() {
+        0 => Ok(()),
+        failed => bail!("{failed} of {} could not be measured", targets.len()),
     }
 }
