@@ -5,7 +5,9 @@ use std::sync::Arc;
 use std::thread;
 
 use rustls::pki_types::ServerName;
-use rustls::{AlertDescription, ClientConfig, ClientConnection, Error, RootCertStore, ServerConfig, ServerConnection};
+use rustls::{
+    AlertDescription, CipherSuite, ClientConfig, ClientConnection, Error, RootCertStore, ServerConfig, ServerConnection,
+};
 
 use super::*;
 
@@ -60,6 +62,32 @@ fn a_client_of_other_protocols_alone_is_refused_with_the_alert_for_it() {
         let (_, refused) = connect(&server(), client(&[other.as_bytes()]));
         assert_eq!(refused.err(), Some(Error::AlertReceived(AlertDescription::NoApplicationProtocol)), "{other}");
     }
+}
+
+#[test]
+fn the_server_chooses_the_suite_that_costs_least_whatever_the_client_names_first() {
+    let (identity, client) = (server(), client(&[]));
+    let mut tls = (
+        ClientConnection::new(client.into(), ServerName::try_from("localhost").unwrap()).unwrap(),
+        ServerConnection::new(identity).unwrap(),
+    );
+    while tls.0.is_handshaking() || tls.1.is_handshaking() {
+        let (mut to_server, mut to_client) = (Vec::new(), Vec::new());
+        while tls.0.wants_write() {
+            tls.0.write_tls(&mut to_server).unwrap();
+        }
+        tls.1.read_tls(&mut to_server.as_slice()).unwrap();
+        tls.1.process_new_packets().unwrap();
+        while tls.1.wants_write() {
+            tls.1.write_tls(&mut to_client).unwrap();
+        }
+        let mut rest = to_client.as_slice();
+        while !rest.is_empty() {
+            tls.0.read_tls(&mut rest).unwrap();
+            tls.0.process_new_packets().unwrap();
+        }
+    }
+    assert_eq!(tls.1.negotiated_cipher_suite().unwrap().suite(), CipherSuite::TLS13_AES_128_GCM_SHA256);
 }
 
 #[test]
