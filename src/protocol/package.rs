@@ -97,6 +97,12 @@ impl Package {
         out.extend_from_slice(&self.tail);
     }
 
+    /// Writes the package without any entry.
+    pub fn render_without_keys(&self, out: &mut Vec<u8>) {
+        out.extend_from_slice(&self.head);
+        out.extend_from_slice(&self.tail);
+    }
+
     /// An upper bound of [`Package::len_for`] over all readers, cheap to find.
     pub fn longest(&self) -> usize {
         // JSON escapes make up to six bytes of one.

@@ -2,21 +2,26 @@
 //! a hash.
 
 use std::collections::HashMap;
+use std::ops::Range;
 use std::time::{Duration, Instant};
 
 use tracing::{debug, info, warn};
 
 use crate::chat::{Audience, Dialect, Effect, Hub, Input, Now, SessionId};
+use crate::protocol::legacy::{self, Encoded};
 use crate::protocol::modern::{self, Answer, ByeReason, ErrorCode, OkBody};
-use crate::protocol::{Reply, ServerMessage, legacy};
+use crate::protocol::{Reply, ServerMessage};
 use crate::server::clock::unix_ms;
-use crate::server::lines::Lines;
+use crate::server::lines::Said;
 use crate::server::mailbox::{Event, Order, Turn};
-use crate::server::peer::Peer;
+use crate::server::peer::{Peer, Scratch};
 use crate::server::sync::{Receiver, RecvTimeoutError, Sender, recv_until};
 
 /// Most events in one turn: what comes out of a turn goes to each recipient in one write.
 const TURN: usize = 256;
+
+/// Bytes said in a turn after which it takes no more events: for each recipient they are encrypted anew, out of the processor's cache.
+const TURN_BYTES: usize = 256 * 1024;
 
 /// How long sessions may take to end when the server ends.
 const FAREWELL: Duration = Duration::from_secs(5);
@@ -34,8 +39,10 @@ pub(super) struct Broker {
     /// Whether the server ends: who comes now is sent away.
     ending: bool,
     begun: Instant,
-    lines: Lines,
-    scratch: Vec<u8>,
+    said: Said,
+    /// Room for a line or a record that goes to one session.
+    own: Vec<u8>,
+    scratch: Scratch,
 }
 
 impl Broker {
@@ -49,8 +56,9 @@ impl Broker {
             all_strengthened: false,
             ending: false,
             begun: Instant::now(),
-            lines: Lines::default(),
-            scratch: Vec::new(),
+            said: Said::default(),
+            own: Vec::new(),
+            scratch: Scratch::default(),
         }
     }
 
@@ -84,6 +92,9 @@ impl Broker {
         let mut shutdown = false;
         for event in first.into_iter().chain(events.try_iter().take(TURN)) {
             shutdown |= self.event(event);
+            if self.said.len() >= TURN_BYTES {
+                break;
+            }
         }
         if self.hub.deadline().is_some_and(|deadline| deadline <= self.begun.elapsed()) {
             self.hub_handles(Input::Tick);
@@ -98,7 +109,7 @@ impl Broker {
                 let address = link.peer.ip();
                 let mut peer = Peer::new(wire, link, turns);
                 if self.ending {
-                    peer.close(&self.lines);
+                    peer.close(&self.said, &mut self.scratch);
                 }
                 let session = peer.session();
                 self.peers.insert(session, peer);
@@ -170,24 +181,39 @@ impl Broker {
         self.give_turn(session, Turn::Ready { user: self.hub.user_of(session).cloned() });
     }
 
+    /// A message to these sessions on the legacy wire.
     fn deliver(&mut self, sessions: &[SessionId], message: &ServerMessage) {
-        let encoded = legacy::encode_server(message);
-        for session in sessions {
-            let Some(peer) = self.peers.get_mut(session) else { continue };
-            let reader = self.hub.user_of(*session);
-            let mut first = false;
-            encoded.records_for(reader, &mut self.scratch, |record| first |= peer.queue_record(record));
-            if first {
-                self.touched.push(*session);
+        match legacy::encode_server(message) {
+            Encoded::Chat(package) => {
+                let place = self.said.records.add_package(&package);
+                let has_keys = !package.encrypted_keys.is_empty();
+                self.queue_shared(sessions.iter().copied(), place, has_keys);
             }
+            Encoded::Same(records) => match sessions {
+                [session] => records.iter().for_each(|record| self.queue_own(*session, record)),
+                _ => {
+                    for record in records {
+                        let place = self.said.records.add(|bytes| bytes.extend_from_slice(&record));
+                        self.queue_shared(sessions.iter().copied(), place, false);
+                    }
+                }
+            },
         }
     }
 
     /// The same line to each of these sessions on the modern wire.
     fn deliver_shared(&mut self, sessions: impl Iterator<Item = SessionId>, encode: impl FnOnce(&mut Vec<u8>)) {
-        let line = self.lines.add(encode);
+        let place = self.said.lines.add(encode);
+        self.queue_shared(sessions, place, false);
+    }
+
+    fn queue_shared(&mut self, sessions: impl Iterator<Item = SessionId>, place: Range<usize>, has_keys: bool) {
         for session in sessions {
-            if self.peers.get_mut(&session).is_some_and(|peer| peer.queue_shared(line.clone(), &self.lines)) {
+            let Some(peer) = self.peers.get_mut(&session) else { continue };
+            if has_keys {
+                peer.read_as(self.hub.user_of(session), &self.said, &mut self.scratch);
+            }
+            if peer.queue_shared(place.clone(), &self.said, &mut self.scratch) {
                 self.touched.push(session);
             }
         }
@@ -195,9 +221,16 @@ impl Broker {
 
     /// A line to one session on the modern wire.
     fn deliver_own(&mut self, session: SessionId, encode: impl FnOnce(&mut Vec<u8>)) {
-        self.scratch.clear();
-        encode(&mut self.scratch);
-        if self.peers.get_mut(&session).is_some_and(|peer| peer.queue_own(&self.scratch, &self.lines)) {
+        let mut line = std::mem::take(&mut self.own);
+        line.clear();
+        encode(&mut line);
+        self.queue_own(session, &line);
+        self.own = line;
+    }
+
+    fn queue_own(&mut self, session: SessionId, bytes: &[u8]) {
+        let Some(peer) = self.peers.get_mut(&session) else { return };
+        if peer.queue_own(bytes, &self.said, &mut self.scratch) {
             self.touched.push(session);
         }
     }
@@ -206,17 +239,17 @@ impl Broker {
         for session in self.touched.drain(..) {
             // One that ended within the turn was flushed by its end.
             if let Some(peer) = self.peers.get_mut(&session) {
-                peer.flush(&self.lines);
+                peer.flush(&self.said, &mut self.scratch);
             }
         }
-        self.lines.clear();
+        self.said.clear();
     }
 
     /// Ends a session when everything is sent that it was told. Its thread may wait for a turn: without the peer there is none
     /// any more.
     fn end(&mut self, session: SessionId) {
         if let Some(mut peer) = self.peers.remove(&session) {
-            peer.close(&self.lines);
+            peer.close(&self.said, &mut self.scratch);
         }
     }
 
@@ -244,8 +277,8 @@ impl Broker {
         let bye = modern::Event::bye(ByeReason::ShuttingDown);
         self.deliver_shared(modern.into_iter(), |line| modern::encode_event(&bye, line));
         self.touched.clear();
-        self.peers.values_mut().for_each(|peer| peer.close(&self.lines));
-        self.lines.clear();
+        self.peers.values_mut().for_each(|peer| peer.close(&self.said, &mut self.scratch));
+        self.said.clear();
     }
 }
 

@@ -8,7 +8,7 @@ use tracing::{debug, warn};
 use crate::chat::SessionId;
 use crate::server::seats::Seats;
 use crate::server::sync::{Arc, AtomicBool, Builder, Ordering, Presence};
-use crate::tls::{Flush, Stream};
+use crate::tls::{Flush, Sealer, Stream};
 
 /// Stack of a thread that serves one connection, in bytes. A TLS handshake fits into it with room to spare.
 pub(super) const STACK: usize = 128 * 1024;
@@ -41,8 +41,13 @@ impl Link {
 
     /// Sends what is queued, as far as the socket takes it; a full socket gets a thread of its own until it is empty.
     pub(super) fn flush(self: &Arc<Self>) {
-        match self.stream.flush() {
-            Ok(Flush::Done) => {}
+        self.send(&mut Vec::new(), |_| {});
+    }
+
+    /// The same, with what `seal` adds behind it.
+    pub(super) fn send(self: &Arc<Self>, scratch: &mut Vec<u8>, seal: impl FnOnce(&mut Sealer<'_>)) {
+        match self.stream.send(scratch, seal) {
+            Ok(Flush::Done) => return,
             Ok(Flush::Full) => self.drain_apart(),
             Ok(Flush::Draining) => {}
             Err(error) => self.give_up(&error),

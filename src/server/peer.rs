@@ -3,8 +3,8 @@
 use std::ops::Range;
 
 use crate::chat::{Dialect, SessionId};
-use crate::protocol::RECORD_LIMIT;
-use crate::server::lines::Lines;
+use crate::names::UserName;
+use crate::server::lines::Said;
 use crate::server::link::Link;
 use crate::server::mailbox::Turn;
 use crate::server::sync::{Arc, Sender};
@@ -14,62 +14,85 @@ pub(super) struct Peer {
     pub(super) wire: Dialect,
     link: Arc<Link>,
     turns: Sender<Turn>,
-    /// Its part of the turn's lines that is still to be encrypted: what is in one piece shares its records.
-    lines: Range<usize>,
+    /// Its part of what is said in the turn that is still to be encrypted, as far as it is in one piece: a range of bytes on
+    /// the modern wire, which share records, of records on the legacy one.
+    part: Range<usize>,
+    /// Whose entries of packages it gets.
+    reader: Option<UserName>,
     /// Whether something was queued since the last flush.
     touched: bool,
 }
 
+/// Room that all peers share.
+#[derive(Default)]
+pub(super) struct Scratch {
+    /// For a record.
+    record: Vec<u8>,
+    /// For ciphertext.
+    sealed: Vec<u8>,
+}
+
 impl Peer {
     pub(super) fn new(wire: Dialect, link: Arc<Link>, turns: Sender<Turn>) -> Self {
-        Self { wire, link, turns, lines: 0..0, touched: false }
+        Self { wire, link, turns, part: 0..0, reader: None, touched: false }
     }
 
     pub(super) fn session(&self) -> SessionId {
         self.link.session
     }
 
-    /// Queues a message as a record of its own. Whether it is the first since the last flush.
-    pub(super) fn queue_record(&mut self, record: &[u8]) -> bool {
-        self.link.stream.queue(record);
-        !std::mem::replace(&mut self.touched, true)
-    }
-
-    /// Queues one of the turn's lines. Whether it is the first since the last flush.
-    pub(super) fn queue_shared(&mut self, line: Range<usize>, lines: &Lines) -> bool {
-        if self.lines.end == line.start && line.end - self.lines.start <= RECORD_LIMIT {
-            self.lines.end = line.end;
+    /// Queues something that is said to many. Whether it is the first since the last flush.
+    pub(super) fn queue_shared(&mut self, place: Range<usize>, said: &Said, scratch: &mut Scratch) -> bool {
+        if self.part.end == place.start {
+            self.part.end = place.end;
         } else {
-            self.seal(lines);
-            self.lines = line;
+            self.seal(said, scratch);
+            self.part = place;
         }
         !std::mem::replace(&mut self.touched, true)
     }
 
-    /// Queues a line that goes to nobody else. Whether it is the first since the last flush.
-    pub(super) fn queue_own(&mut self, line: &[u8], lines: &Lines) -> bool {
-        self.seal(lines);
-        self.queue_record(line)
-    }
-
-    /// Encrypts its part of the turn's lines.
-    fn seal(&mut self, lines: &Lines) {
-        let part = std::mem::take(&mut self.lines);
-        if !part.is_empty() {
-            self.link.stream.queue(lines.get(part));
+    /// Says whose entries it gets from now on.
+    pub(super) fn read_as(&mut self, reader: Option<&UserName>, said: &Said, scratch: &mut Scratch) {
+        if self.reader.as_ref() != reader {
+            self.seal(said, scratch);
+            self.reader = reader.cloned();
         }
     }
 
-    /// Sends what is queued, as far as the socket takes it.
-    pub(super) fn flush(&mut self, lines: &Lines) {
-        self.seal(lines);
+    /// Queues a line or a record that goes to nobody else. Whether it is the first since the last flush.
+    pub(super) fn queue_own(&mut self, bytes: &[u8], said: &Said, scratch: &mut Scratch) -> bool {
+        self.seal(said, scratch);
+        self.link.stream.queue(bytes);
+        !std::mem::replace(&mut self.touched, true)
+    }
+
+    /// Encrypts its part of what is said.
+    fn seal(&mut self, said: &Said, scratch: &mut Scratch) {
+        let stream = &self.link.stream;
+        self.each_record(said, &mut scratch.record, |record| stream.queue(record));
+        self.part = 0..0;
+    }
+
+    fn each_record(&self, said: &Said, scratch: &mut Vec<u8>, seal: impl FnMut(&[u8])) {
+        match self.wire {
+            Dialect::Modern => said.lines_at(self.part.clone(), seal),
+            Dialect::Legacy => said.records_at(self.part.clone(), self.reader.as_ref(), scratch, seal),
+        }
+    }
+
+    /// Encrypts and sends what is queued, as far as the socket takes it: for one peer after the other, so that ciphertext waits for
+    /// as few as possible.
+    pub(super) fn flush(&mut self, said: &Said, scratch: &mut Scratch) {
+        let Scratch { record, sealed } = scratch;
+        self.link.send(sealed, |sealer| self.each_record(said, record, |bytes| sealer.seal(bytes)));
+        self.part = 0..0;
         self.touched = false;
-        self.link.flush();
     }
 
     /// Ends the connection when everything queued is sent.
-    pub(super) fn close(&mut self, lines: &Lines) {
-        self.seal(lines);
+    pub(super) fn close(&mut self, said: &Said, scratch: &mut Scratch) {
+        self.seal(said, scratch);
         self.link.close();
     }
 
@@ -82,6 +105,8 @@ impl Peer {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::names::RoomName;
+    use crate::protocol::{Package, RECORD_LIMIT};
     use crate::server::seats::Seats;
     use crate::server::sync::{bounded, presence};
     use crate::tls::tests::{client, connect, server};
@@ -91,7 +116,7 @@ mod tests {
     fn peer(wire: Dialect) -> (Peer, Stream) {
         let (at_server, at_client) = connect(&server(), client(&[MODERN]));
         let address = "127.0.0.1:1".parse().unwrap();
-        let link = Link::new(SessionId(1), address, at_server, 1 << 20, presence().0, Seats::new(1));
+        let link = Link::new(SessionId(1), address, at_server, 1 << 23, presence().0, Seats::new(1));
         (Peer::new(wire, Arc::new(link), bounded(1).0), at_client.unwrap())
     }
 
@@ -105,36 +130,72 @@ mod tests {
     #[test]
     fn the_lines_of_a_turn_share_their_records_and_legacy_messages_have_one_each() {
         let (mut modern, other_end) = peer(Dialect::Modern);
-        let mut lines = Lines::default();
-        let mut add = |line: &[u8]| lines.add(|bytes| bytes.extend_from_slice(line));
+        let (mut said, mut scratch) = (Said::default(), Scratch::default());
+        let mut add = |line: &[u8]| said.lines.add(|bytes| bytes.extend_from_slice(line));
         let [one, two, _, four] = [&b"one\n"[..], b"two\n", b"for others\n", b"four\n"].map(&mut add);
-        assert!(modern.queue_shared(one, &lines));
-        assert!(!modern.queue_shared(two, &lines));
-        modern.flush(&lines);
-        assert!(modern.queue_own(b"three\n", &lines));
-        assert!(!modern.queue_shared(four, &lines));
-        modern.close(&lines);
+        assert!(modern.queue_shared(one, &said, &mut scratch));
+        assert!(!modern.queue_shared(two, &said, &mut scratch));
+        modern.flush(&said, &mut scratch);
+        assert!(modern.queue_own(b"three\n", &said, &mut scratch));
+        assert!(!modern.queue_shared(four, &said, &mut scratch));
+        modern.close(&said, &mut scratch);
         assert_eq!(records(&other_end), [b"one\ntwo\n".to_vec(), b"three\n".to_vec(), b"four\n".to_vec()]);
 
         let (mut legacy, other_end) = peer(Dialect::Legacy);
-        assert!(legacy.queue_record(b"one"));
-        assert!(!legacy.queue_record(b"two"));
-        legacy.close(&lines);
-        assert_eq!(records(&other_end), [b"one", b"two"]);
+        let mut add = |record: &[u8]| said.records.add(|bytes| bytes.extend_from_slice(record));
+        let [one, two, _, four] = [&b"one"[..], b"two", b"for others", b"four"].map(&mut add);
+        assert!(legacy.queue_shared(one, &said, &mut scratch));
+        assert!(!legacy.queue_shared(two, &said, &mut scratch));
+        assert!(!legacy.queue_own(b"three", &said, &mut scratch));
+        assert!(!legacy.queue_shared(four, &said, &mut scratch));
+        legacy.close(&said, &mut scratch);
+        assert_eq!(records(&other_end), [&b"one"[..], b"two", b"three", b"four"]);
     }
 
     #[test]
     fn many_lines_fill_their_records() {
         let (mut modern, other_end) = peer(Dialect::Modern);
         let line = [&[b'x'; 99][..], b"\n"].concat();
-        let mut lines = Lines::default();
+        let (mut said, mut scratch) = (Said::default(), Scratch::default());
         for _ in 0..1000 {
-            let place = lines.add(|bytes| bytes.extend_from_slice(&line));
-            modern.queue_shared(place, &lines);
+            let place = said.lines.add(|bytes| bytes.extend_from_slice(&line));
+            modern.queue_shared(place, &said, &mut scratch);
         }
-        modern.close(&lines);
+        modern.close(&said, &mut scratch);
         let records = records(&other_end);
         assert_eq!(records.concat(), line.repeat(1000));
-        assert!(records.len() <= 100_000 / (RECORD_LIMIT - line.len()) + 1, "{}", records.len());
+        assert_eq!(records.len(), 100_000_usize.div_ceil(RECORD_LIMIT));
+    }
+
+    #[test]
+    fn many_records_come_in_order_to_one_who_reads_and_to_one_who_reads_late() {
+        let (mut legacy, other_end) = peer(Dialect::Legacy);
+        let (mut said, mut scratch) = (Said::default(), Scratch::default());
+        let sent: Vec<Vec<u8>> = (0..1000u32).map(|n| n.to_be_bytes().repeat(1000)).collect();
+        for record in &sent {
+            let place = said.records.add(|bytes| bytes.extend_from_slice(record));
+            legacy.queue_shared(place, &said, &mut scratch);
+        }
+        legacy.flush(&said, &mut scratch); // more than a socket takes: a drain has the rest
+        legacy.close(&said, &mut scratch);
+        assert!(records(&other_end) == sent);
+    }
+
+    #[test]
+    fn each_gets_the_entry_of_whom_it_was_logged_in_as_when_the_package_came() {
+        let (mut legacy, other_end) = peer(Dialect::Legacy);
+        let (mut said, mut scratch) = (Said::default(), Scratch::default());
+        let names = ["alice", "bob"].map(UserName::new);
+        let keys = names.iter().map(|name| (name.to_string(), format!("key of {name}"))).collect();
+        let package = Arc::new(Package::new("token".into(), keys, RoomName::new("den")));
+        for name in [&names[0], &names[0], &names[1]] {
+            legacy.read_as(Some(name), &said, &mut scratch);
+            let place = said.records.add_package(&package);
+            legacy.queue_shared(place, &said, &mut scratch);
+        }
+        legacy.close(&said, &mut scratch);
+        let got = records(&other_end).into_iter().map(|record| String::from_utf8(record).unwrap());
+        let whose: Vec<_> = got.map(|record| record.contains("key of alice") && !record.contains("bob")).collect();
+        assert_eq!(whose, [true, true, false]);
     }
 }

@@ -9,5 +9,5 @@ mod verify;
 
 pub use certificate::{CertificateError, ServerIdentity};
 pub use config::{MODERN, Offer, client_config, server_config};
-pub use stream::{Flush, Received, Stream};
+pub use stream::{Flush, Received, Sealer, Stream};
 pub use verify::{Evidence, Judge, Roots};

@@ -1,10 +1,11 @@
 //! A TLS stream that one thread reads and others write, and that keeps record boundaries.
 //!
 //! The rustls connection is shared behind a mutex that is held for the cryptography and for sends that do not wait,
-//! never across a call that can block. Everything that is encrypted goes through one buffer, in order; whoever holds the mutex
-//! may send from it, until the socket is full: then the buffer belongs to the one caller of [`Stream::drain`].
+//! never across a call that can block. What is encrypted waits in rustls, in order; whoever holds the mutex may send it, until
+//! the socket is full: then it moves to a buffer that belongs to the one caller of [`Stream::drain`]. A stream whose peer keeps up
+//! has no buffer of its own.
 
-use std::io::{self, BufRead, Read, Write};
+use std::io::{self, BufRead, IoSlice, Read, Write};
 use std::net::{Shutdown, TcpStream};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -14,8 +15,11 @@ use rustls::{Connection, ProtocolVersion};
 /// The label of the secret that both ends of a connection share and no other connection has (RFC 8446, section 7.5).
 const EXPORTER: &[u8] = b"EXPORTER-secure-chat/1";
 
-/// Largest buffer that is kept when it has run empty, in bytes.
-const KEEP: usize = 16 * 1024;
+/// What a drain sends at once, in bytes.
+const PART: usize = 16 * 1024;
+
+/// Records that are encrypted before they are sent: more would only wait, and rustls keeps a place for each for ever.
+const RECORDS: usize = 32;
 
 /// What a read brought besides records.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -45,7 +49,7 @@ pub struct Stream {
 
 struct State {
     tls: Connection,
-    /// Ciphertext to send, of which the first `sent` bytes are gone.
+    /// Ciphertext that the socket did not take, of which the first `sent` bytes are gone by now.
     out: Vec<u8>,
     sent: usize,
     /// Bytes that a drain has taken out of `out` and not yet sent.
@@ -56,6 +60,13 @@ struct State {
 }
 
 impl State {
+    fn encrypt(&mut self, message: &[u8]) {
+        if !self.closed {
+            // Without a buffer limit, rustls takes everything.
+            let _ = self.tls.writer().write_all(message);
+        }
+    }
+
     /// Moves what rustls has encrypted into the buffer.
     fn collect(&mut self) {
         while self.tls.wants_write() {
@@ -70,12 +81,39 @@ impl State {
         self.out.get(self.sent..).unwrap_or_default()
     }
 
-    fn forget_sent(&mut self) {
-        self.sent = 0;
-        self.out.clear();
-        if self.out.capacity() > KEEP {
-            self.out = Vec::new();
+    /// Sends what can be sent without waiting. What the socket does not take is left to a drain.
+    fn push(&mut self, outlet: &mut Outlet<'_>) -> io::Result<Flush> {
+        if self.draining {
+            self.collect();
+            return Ok(Flush::Draining);
         }
+        match self.send_all(outlet) {
+            Ok(()) => Ok(Flush::Done),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                self.collect();
+                self.draining = true;
+                Ok(Flush::Full)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    fn send_all(&mut self, outlet: &mut Outlet<'_>) -> io::Result<()> {
+        while !self.unsent().is_empty() {
+            self.sent += outlet.write(self.unsent())?;
+        }
+        self.take_out();
+        while self.tls.wants_write() {
+            self.tls.write_tls(outlet)?;
+        }
+        Ok(())
+    }
+
+    /// Takes the buffer; gives what is unsent.
+    fn take_out(&mut self) -> Vec<u8> {
+        let mut out = std::mem::take(&mut self.out);
+        out.drain(..std::mem::take(&mut self.sent).min(out.len()));
+        out
     }
 
     /// Takes every record's plaintext; `Closed` after the peer's close_notify or the end of its bytes.
@@ -93,6 +131,82 @@ impl State {
                 Err(_) => return Received::Closed, // closed without close_notify
             };
             reader.consume(len);
+        }
+    }
+}
+
+/// Writes to a socket without waiting: what is in several pieces is put together first, since one piece of memory is sent faster
+/// than many.
+struct Outlet<'a> {
+    socket: &'a TcpStream,
+    scratch: &'a mut Vec<u8>,
+}
+
+impl Write for Outlet<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        loop {
+            match send_now(self.socket, bytes) {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                result => return result,
+            }
+        }
+    }
+
+    fn write_vectored(&mut self, pieces: &[IoSlice<'_>]) -> io::Result<usize> {
+        if let [piece] = pieces {
+            return self.write(piece);
+        }
+        let mut scratch = std::mem::take(self.scratch);
+        scratch.clear();
+        pieces.iter().for_each(|piece| scratch.extend_from_slice(piece));
+        let sent = self.write(&scratch);
+        *self.scratch = scratch;
+        sent
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Takes the messages of one [`Stream::send`].
+pub struct Sealer<'a> {
+    state: &'a mut State,
+    outlet: Outlet<'a>,
+    records: usize,
+    full: bool,
+    failed: Option<io::Error>,
+}
+
+impl Sealer<'_> {
+    /// Encrypts one message as one record, as [`Stream::queue`] does.
+    pub fn seal(&mut self, message: &[u8]) {
+        if self.failed.is_some() {
+            return;
+        }
+        self.state.encrypt(message);
+        self.records += 1;
+        if self.records.is_multiple_of(RECORDS) {
+            self.push();
+        }
+    }
+
+    fn push(&mut self) {
+        match self.state.push(&mut self.outlet) {
+            Ok(flush) => self.full |= flush == Flush::Full,
+            Err(error) => self.failed = Some(error),
+        }
+    }
+
+    fn finish(mut self) -> io::Result<Flush> {
+        if self.failed.is_none() {
+            self.push();
+        }
+        match self.failed {
+            Some(error) => Err(error),
+            None if self.full => Ok(Flush::Full),
+            None if self.state.draining => Ok(Flush::Draining),
+            None => Ok(Flush::Done),
         }
     }
 }
@@ -154,7 +268,6 @@ impl Stream {
             if state.take_records(records) == Received::Closed {
                 received = Received::Closed;
             }
-            state.collect();
             processed.map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
             if bytes.is_empty() || read == 0 {
                 break;
@@ -179,11 +292,7 @@ impl Stream {
     ///
     /// Where records do not matter, several messages are best joined first: each record costs bytes and cryptography of its own.
     pub fn queue(&self, message: &[u8]) {
-        let mut state = self.state();
-        // Without a buffer limit, rustls takes everything.
-        if !state.closed && state.tls.writer().write_all(message).is_ok() {
-            state.collect();
-        }
+        self.state().encrypt(message);
     }
 
     /// Queues close_notify.
@@ -191,13 +300,13 @@ impl Stream {
         let mut state = self.state();
         if !std::mem::replace(&mut state.closed, true) {
             state.tls.send_close_notify();
-            state.collect();
         }
     }
 
     /// Ciphertext that is not yet with the operating system, in bytes.
     pub fn pending(&self) -> usize {
-        let state = self.state();
+        let mut state = self.state();
+        state.collect();
         state.unsent().len() + state.in_flight
     }
 
@@ -206,23 +315,20 @@ impl Stream {
     /// # Errors
     /// What the socket reports.
     pub fn flush(&self) -> io::Result<Flush> {
+        self.send(&mut Vec::new(), |_| {})
+    }
+
+    /// Sends what is queued, and behind it what `seal` adds, without waiting; `scratch` is room to put records together in, which
+    /// many streams may share.
+    ///
+    /// # Errors
+    /// What the socket reports.
+    pub fn send(&self, scratch: &mut Vec<u8>, seal: impl FnOnce(&mut Sealer<'_>)) -> io::Result<Flush> {
         let mut state = self.state();
-        if state.draining {
-            return Ok(Flush::Draining);
-        }
-        while !state.unsent().is_empty() {
-            match send_now(&self.socket, state.unsent()) {
-                Ok(sent) => state.sent += sent,
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    state.draining = true;
-                    return Ok(Flush::Full);
-                }
-                Err(error) => return Err(error),
-            }
-        }
-        state.forget_sent();
-        Ok(Flush::Done)
+        let outlet = Outlet { socket: &self.socket, scratch };
+        let mut sealer = Sealer { state: &mut state, outlet, records: 0, full: false, failed: None };
+        seal(&mut sealer);
+        sealer.finish()
     }
 
     /// Sends what is queued, waiting for the peer as long as the socket's write timeout allows.
@@ -236,8 +342,8 @@ impl Stream {
             let bytes = {
                 let mut state = self.state();
                 state.draining = true;
-                let bytes = state.unsent().to_vec();
-                state.forget_sent();
+                state.collect();
+                let bytes = state.take_out();
                 state.in_flight = bytes.len();
                 if bytes.is_empty() {
                     state.draining = false;
@@ -245,7 +351,7 @@ impl Stream {
                 }
                 bytes
             };
-            for part in bytes.chunks(KEEP) {
+            for part in bytes.chunks(PART) {
                 (&self.socket).write_all(part)?;
                 let mut state = self.state();
                 state.in_flight = state.in_flight.saturating_sub(part.len());
