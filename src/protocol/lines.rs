@@ -1,5 +1,7 @@
 //! Splits what comes on the modern wire into lines: there, where records end means nothing.
 
+use memchr::memchr;
+
 /// What bytes completed.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Line {
@@ -34,8 +36,10 @@ impl LineReader {
     /// Takes bytes from the front of `bytes` until a line is complete or too long; `None` when all are taken.
     pub fn next(&mut self, bytes: &mut &[u8]) -> Option<Line> {
         while !bytes.is_empty() {
-            let part = bytes.split(|byte| *byte == b'\n').next().unwrap_or_default();
-            let ended = part.len() < bytes.len();
+            let (part, ended) = match memchr(b'\n', bytes) {
+                Some(end) => (bytes.get(..end).unwrap_or_default(), true),
+                None => (*bytes, false),
+            };
             *bytes = bytes.get(part.len() + usize::from(ended)..).unwrap_or_default();
             if self.skipping {
                 self.skipping = !ended;

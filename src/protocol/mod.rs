@@ -8,6 +8,7 @@ mod message;
 pub mod modern;
 mod package;
 mod record;
+mod text;
 
 pub use lines::{Line, LineReader};
 pub use message::{ClientMessage, Command, KeyAnnouncement, Notice, Reply, ServerMessage};

@@ -6,6 +6,7 @@ use indexmap::IndexMap;
 use serde::de::{Deserialize, Deserializer, Error, MapAccess, Visitor};
 
 use crate::names::{RoomName, UserName};
+use crate::protocol::text::{depth, is_plain, write_text};
 
 /// Deepest nesting of JSON that is looked at. Checked before serde_json sees the bytes: its own limit would
 /// overflow a connection thread's small stack in a debug build.
@@ -44,10 +45,10 @@ impl Package {
     /// Puts a package together.
     pub fn new(encrypted_message: String, encrypted_keys: IndexMap<String, String>, room: RoomName) -> Self {
         let mut head = b"{\"encrypted_message\":".to_vec();
-        push_json(&mut head, &encrypted_message);
+        write_text(&mut head, &encrypted_message);
         head.extend_from_slice(b",\"encrypted_keys\":{");
         let mut tail = b"},\"room\":".to_vec();
-        push_json(&mut tail, room.as_str());
+        write_text(&mut tail, room.as_str());
         tail.push(b'}');
         Self { encrypted_message, encrypted_keys, room, head, tail }
     }
@@ -107,7 +108,7 @@ impl Package {
     pub fn longest(&self) -> usize {
         // JSON escapes make up to six bytes of one.
         let entries = self.encrypted_keys.iter().map(|(user, key)| 6 * user.len() + key.len() + 5);
-        let plain = self.encrypted_keys.values().all(|key| !key.bytes().any(|b| b < 0x20 || b == b'"' || b == b'\\'));
+        let plain = self.encrypted_keys.values().all(|key| is_plain(key));
         let entry = entries.max().unwrap_or(0);
         if plain { self.head.len() + entry + self.tail.len() } else { usize::MAX }
     }
@@ -130,34 +131,9 @@ pub fn entry_len(user: &UserName, key: &str) -> usize {
 }
 
 fn push_entry(out: &mut Vec<u8>, user: &str, key: &str) {
-    push_json(out, user);
+    write_text(out, user);
     out.push(b':');
-    push_json(out, key);
-}
-
-fn push_json(out: &mut Vec<u8>, text: &str) {
-    // Writing a string to memory cannot fail; a failure would leave the JSON short, which no peer takes for a package.
-    let _ = serde_json::to_writer(out, text);
-}
-
-/// How deeply arrays and objects are nested, brackets inside strings aside.
-pub(super) fn depth(json: &[u8]) -> usize {
-    let (mut open, mut deepest) = (0usize, 0usize);
-    let (mut in_string, mut escaped) = (false, false);
-    for &b in json {
-        match b {
-            _ if escaped => escaped = false,
-            b'\\' if in_string => escaped = true,
-            b'"' => in_string = !in_string,
-            b'{' | b'[' if !in_string => {
-                open += 1;
-                deepest = deepest.max(open);
-            }
-            b'}' | b']' if !in_string => open = open.saturating_sub(1),
-            _ => {}
-        }
-    }
-    deepest
+    write_text(out, key);
 }
 
 /// A package of any shape, so that the checks can come in their order.

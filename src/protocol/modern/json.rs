@@ -7,7 +7,9 @@ use std::fmt;
 use serde::de::{Deserialize, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 
 use super::value::Json;
-use crate::protocol::package::{MAX_JSON_DEPTH, depth};
+use crate::protocol::package::MAX_JSON_DEPTH;
+pub(super) use crate::protocol::text::write_text;
+use crate::protocol::text::{depth, is_plain};
 
 /// A field that is missing, of the wrong type or malformed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -199,21 +201,18 @@ pub(super) fn write_word(out: &mut Vec<u8>, word: &'static str) {
     out.push(b'"');
 }
 
-/// Writes a text with its quotes, in the shortest form that JSON has for it.
-pub(super) fn write_text(out: &mut Vec<u8>, text: &str) {
-    // Writing to memory cannot fail; a failure would leave a line that is no JSON, which no peer takes for anything.
-    let _ = serde_json::to_writer(out, text);
-}
-
 /// Writes a whole number.
 pub(super) fn write_number(out: &mut Vec<u8>, number: u64) {
-    let _ = serde_json::to_writer(out, &number); // as above
+    let _ = serde_json::to_writer(out, &number); // writing to memory cannot fail
 }
 
 /// Bytes that a text takes as a JSON string, its quotes aside: what limits on texts count.
 ///
 /// A text comes in that many bytes at least, and always leaves in exactly that many.
 pub fn json_len(text: &str) -> usize {
+    if is_plain(text) {
+        return text.len();
+    }
     let extra = |byte: u8| match byte {
         b'"' | b'\\' | b'\n' | b'\r' | b'\t' | 0x08 | 0x0c => 1,
         0..0x20 => 5,
