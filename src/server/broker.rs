@@ -15,9 +15,9 @@ use crate::server::clock::unix_ms;
 use crate::server::lines::Said;
 use crate::server::mailbox::{Event, Order, Turn};
 use crate::server::peer::{Peer, Scratch};
-use crate::server::sync::{Receiver, RecvTimeoutError, Sender, recv_until};
+use crate::server::sync::{Receiver, RecvTimeoutError, Sender, Share, recv_until};
 
-/// Most events in one turn: what comes out of a turn goes to each recipient in one write.
+/// Inputs for the hub after which a turn takes no more events: what comes out of a turn goes to each recipient in one write.
 const TURN: usize = 256;
 
 /// Bytes said in a turn after which it takes no more events: for each recipient they are encrypted anew, out of the processor's cache.
@@ -43,6 +43,8 @@ pub(super) struct Broker {
     /// Room for a line or a record that goes to one session.
     own: Vec<u8>,
     scratch: Scratch,
+    /// Of the large messages of the turn, which may be kept until its end.
+    shares: Vec<Share>,
 }
 
 impl Broker {
@@ -59,6 +61,7 @@ impl Broker {
             said: Said::default(),
             own: Vec::new(),
             scratch: Scratch::default(),
+            shares: Vec::new(),
         }
     }
 
@@ -90,9 +93,11 @@ impl Broker {
     /// server is to end.
     fn turn(&mut self, first: Option<Event>, events: &Receiver<Event>) -> bool {
         let mut shutdown = false;
-        for event in first.into_iter().chain(events.try_iter().take(TURN)) {
+        let mut inputs = 0;
+        for event in first.into_iter().chain(events.try_iter()) {
+            inputs += event.inputs();
             shutdown |= self.event(event);
-            if self.said.len() >= TURN_BYTES {
+            if inputs >= TURN || self.said.len() >= TURN_BYTES {
                 break;
             }
         }
@@ -116,6 +121,10 @@ impl Broker {
                 self.hub_handles(Input::Connected(session, address, wire));
             }
             Event::Input(input) => self.input(input),
+            Event::Said(inputs, share) => {
+                inputs.into_iter().for_each(|input| self.input(input));
+                self.shares.extend(share);
+            }
             Event::Wait(session) => self.say_ready(session),
             Event::Strengthened => self.all_strengthened = true,
             Event::Shutdown => return true,
@@ -243,6 +252,7 @@ impl Broker {
             }
         }
         self.said.clear();
+        self.shares.clear();
     }
 
     /// Ends a session when everything is sent that it was told. Its thread may wait for a turn: without the peer there is none

@@ -63,6 +63,44 @@ impl Semaphore {
     }
 }
 
+/// A number of bytes that may be under way.
+pub(super) struct Budget {
+    limit: usize,
+    taken: Mutex<usize>,
+    freed: Condvar,
+}
+
+/// Bytes that are under way; given back when dropped.
+pub(super) struct Share {
+    budget: Arc<Budget>,
+    bytes: usize,
+}
+
+impl Budget {
+    pub(super) fn new(limit: usize) -> Arc<Self> {
+        Arc::new(Self { limit, taken: Mutex::new(0), freed: Condvar::new() })
+    }
+
+    /// Takes so many bytes, as soon as the limit is not reached: so a large share waits no longer than a small one, and the
+    /// limit is passed by one share at most. Whoever waits must hold none.
+    pub(super) fn take(self: &Arc<Self>, bytes: usize) -> Share {
+        let full = |taken: &mut usize| *taken >= self.limit;
+        let mut taken = self.freed.wait_while(lock(&self.taken), full).unwrap_or_else(PoisonError::into_inner);
+        *taken += bytes;
+        if *taken < self.limit {
+            self.freed.notify_one(); // one share that was given back may be room for many
+        }
+        Share { budget: Arc::clone(self), bytes }
+    }
+}
+
+impl Drop for Share {
+    fn drop(&mut self) {
+        *lock(&self.budget.taken) -= self.bytes;
+        self.budget.freed.notify_one();
+    }
+}
+
 struct Permit<'a>(&'a Semaphore);
 
 impl Drop for Permit<'_> {
@@ -85,6 +123,25 @@ mod tests {
         assert_eq!(recv_until(&receiver, Some(past)), Ok("late"));
         assert_eq!(recv_until(&receiver, Some(past)), Err(RecvTimeoutError::Timeout));
         assert_eq!(recv_until(&receiver, Some(past + Duration::from_millis(1))), Err(RecvTimeoutError::Timeout));
+    }
+
+    #[test]
+    fn all_who_wait_for_a_budget_get_their_share_and_it_is_passed_by_one_at_most() {
+        let budget = Budget::new(100);
+        let threads: Vec<_> = (0..8)
+            .map(|i| {
+                let budget = Arc::clone(&budget);
+                std::thread::spawn(move || {
+                    for n in 0..1000 {
+                        let share = budget.take((i * n) % 70);
+                        assert!(*lock(&budget.taken) < 170);
+                        drop(share);
+                    }
+                })
+            })
+            .collect();
+        threads.into_iter().for_each(|thread| thread.join().unwrap());
+        assert_eq!(*lock(&budget.taken), 0);
     }
 
     #[test]

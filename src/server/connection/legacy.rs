@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tracing::{debug, info};
 
-use super::{BrokerGone, Connection, Inbound, LARGE, READ};
+use super::{BrokerGone, Connection, Inbound, READ};
 use crate::chat::{Input, RsaKey};
 use crate::crypto::PublicKey;
 use crate::protocol::{
@@ -40,7 +40,7 @@ pub(super) fn turn_away(link: &Arc<Link>) {
 }
 
 impl Inbound for Legacy {
-    fn take(&mut self, connection: &Connection, record: &[u8]) -> Result<(), BrokerGone> {
+    fn take(&mut self, connection: &mut Connection, record: &[u8]) -> Result<(), BrokerGone> {
         match self.reassembler.push(record) {
             None => Ok(()),
             Some(Reassembled::TooLong) => self.pass_on(connection, ClientMessage::TooLong, 0),
@@ -56,12 +56,12 @@ impl Legacy {
         Self { reassembler: Reassembler::new(MAX_GUEST_MESSAGE), last_key: None }
     }
 
-    /// A command is waited for, so that what follows it (a key right behind a `/login`) finds it done; so is what would cost
-    /// much if many of it were on their way.
-    fn pass_on(&mut self, connection: &Connection, message: ClientMessage, len: usize) -> Result<(), BrokerGone> {
+    /// A command is waited for, so that what follows it (a key right behind a `/login`) finds it done; so is a key, which is
+    /// written to the disk.
+    fn pass_on(&mut self, connection: &mut Connection, message: ClientMessage, len: usize) -> Result<(), BrokerGone> {
         let session = connection.link.session;
         let is_command = matches!(message, ClientMessage::Command(_));
-        let is_costly = len >= LARGE || matches!(message, ClientMessage::Key(_));
+        let is_key = matches!(message, ClientMessage::Key(_));
         let input = match message {
             ClientMessage::Key(announced) => {
                 let KeyAnnouncement { user, pem } = announced;
@@ -69,11 +69,11 @@ impl Legacy {
             }
             message => Input::Message(session, message),
         };
-        connection.tell(input)?;
-        if is_costly && !is_command {
+        connection.tell(input, len)?;
+        if is_key && !is_command {
             connection.ask_for_turn()?;
         }
-        if is_command || is_costly {
+        if is_command || is_key {
             let user = connection.work_until_ready()?;
             self.reassembler.set_limit(if user.is_some() { MAX_MESSAGE } else { MAX_GUEST_MESSAGE });
         }

@@ -11,20 +11,20 @@ use tracing::info;
 
 use self::legacy::Legacy;
 use self::modern::Modern;
-use crate::chat::{Dialect, Input};
+use crate::chat::{Dialect, Input, SessionId};
 use crate::names::UserName;
 use crate::server::hashing::Hasher;
 use crate::server::host::Host;
 use crate::server::link::Link;
 use crate::server::mailbox::{Event, Turn};
-use crate::server::sync::{Arc, Receiver, Sender, bounded};
+use crate::server::sync::{Arc, Budget, Receiver, Sender, bounded};
 use crate::tls::{self, Received};
 
 /// Bytes taken from the socket at once: a full TLS record and its overhead.
 const READ: usize = 16 * 1024 + 512;
 
-/// From this size on, the connection waits until a message is passed on: many large ones in the broker's channel, which counts
-/// messages, would take memory without bound. In bytes.
+/// From this size on, a message takes a share of the budget: many large ones in the broker's channel, which counts reads of
+/// [`READ`] bytes, would take memory without bound. In bytes.
 const LARGE: usize = 4 * 1024;
 
 /// What a connection needs of the server.
@@ -33,6 +33,8 @@ pub(super) struct Services {
     pub(super) events: Sender<Event>,
     pub(super) hasher: Arc<Hasher>,
     pub(super) host: Arc<Host>,
+    /// Bytes of large messages that may be on their way to the broker, of all connections.
+    pub(super) budget: Arc<Budget>,
 }
 
 /// A connection whose handshake is finished, as its wire uses it.
@@ -41,20 +43,24 @@ struct Connection {
     events: Sender<Event>,
     turns: Receiver<Turn>,
     hasher: Arc<Hasher>,
+    budget: Arc<Budget>,
+    /// What came with one read and is still to be passed on: all at once, so that the broker is woken once and what comes
+    /// of it is sent together.
+    said: Vec<Input>,
 }
 
 /// Makes messages of what records hold, and passes them on.
 trait Inbound {
     /// Takes the plaintext of one record.
-    fn take(&mut self, connection: &Connection, record: &[u8]) -> Result<(), BrokerGone>;
+    fn take(&mut self, connection: &mut Connection, record: &[u8]) -> Result<(), BrokerGone>;
 }
 
 /// Tells the broker of the end, also when the thread panics: a member without a connection must not stay in its room.
-struct Farewell<'a>(&'a Connection);
+struct Farewell(Sender<Event>, SessionId);
 
-impl Drop for Farewell<'_> {
+impl Drop for Farewell {
     fn drop(&mut self) {
-        let _ = self.0.tell(Input::Disconnected(self.0.link.session)); // a broker that is gone needs no telling
+        let _ = self.0.send(Event::Input(Input::Disconnected(self.1))); // a broker that is gone needs no telling
     }
 }
 
@@ -78,7 +84,7 @@ pub(super) fn serve(link: Arc<Link>, services: Services) {
 }
 
 fn run(link: Arc<Link>, services: Services, wire: Dialect, inbound: &mut impl Inbound) {
-    let Services { events, hasher, .. } = services;
+    let Services { events, hasher, budget, .. } = services;
     // One command is under way at a time, and it waits for one turn at a time.
     let (turn_sender, turns) = bounded(1);
     if events.send(Event::Connected(Arc::clone(&link), turn_sender, wire)).is_err() {
@@ -86,8 +92,8 @@ fn run(link: Arc<Link>, services: Services, wire: Dialect, inbound: &mut impl In
     }
     let session = link.session;
     info!(%session, peer = %link.peer, ?wire, "connected");
-    let connection = Connection { link, events, turns, hasher };
-    let _farewell = Farewell(&connection);
+    let _farewell = Farewell(events.clone(), session);
+    let mut connection = Connection { link, events, turns, hasher, budget, said: Vec::new() };
     match connection.read_all(inbound) {
         Ok(()) => info!(%session, "disconnected"),
         Err(error) => info!(%session, %error, "connection lost"),
@@ -95,7 +101,7 @@ fn run(link: Arc<Link>, services: Services, wire: Dialect, inbound: &mut impl In
 }
 
 impl Connection {
-    fn read_all(&self, inbound: &mut impl Inbound) -> io::Result<()> {
+    fn read_all(&mut self, inbound: &mut impl Inbound) -> io::Result<()> {
         let mut records = Vec::new();
         // What came with the client's Finished is here already: a read would wait for more.
         let mut received = self.link.stream.take_buffered(&mut records);
@@ -105,6 +111,9 @@ impl Connection {
                 if inbound.take(self, &record).is_err() {
                     return Ok(());
                 }
+            }
+            if self.pass_on().is_err() {
+                return Ok(());
             }
             if received == Received::Closed {
                 return Ok(());
@@ -116,24 +125,42 @@ impl Connection {
     }
 
     /// Asks the broker to say when everything said before is done.
-    fn ask_for_turn(&self) -> Result<(), BrokerGone> {
+    fn ask_for_turn(&mut self) -> Result<(), BrokerGone> {
+        self.pass_on()?;
         self.events.send(Event::Wait(self.link.session)).map_err(|_| BrokerGone)
     }
 
     /// Does what the broker wants done until it says that everything said before is done; who is logged in then.
-    fn work_until_ready(&self) -> Result<Option<UserName>, BrokerGone> {
+    fn work_until_ready(&mut self) -> Result<Option<UserName>, BrokerGone> {
+        self.pass_on()?;
         loop {
             match self.turns.recv().map_err(|_| BrokerGone)? {
                 Turn::Ready { user } => return Ok(user),
                 Turn::Work(work) => {
                     let done = self.hasher.perform(work);
-                    self.tell(Input::Worked(self.link.session, done))?;
+                    let worked = Event::Input(Input::Worked(self.link.session, done));
+                    self.events.send(worked).map_err(|_| BrokerGone)?;
                 }
             }
         }
     }
 
-    fn tell(&self, input: Input) -> Result<(), BrokerGone> {
-        self.events.send(Event::Input(input)).map_err(|_| BrokerGone)
+    /// Says something that took so many bytes: with the rest of the read, or at once when it is large.
+    fn tell(&mut self, input: Input, len: usize) -> Result<(), BrokerGone> {
+        if len < LARGE {
+            self.said.push(input);
+            return Ok(());
+        }
+        self.pass_on()?;
+        let share = self.budget.take(len);
+        self.events.send(Event::Said(vec![input], Some(share))).map_err(|_| BrokerGone)
+    }
+
+    /// Passes on what was said.
+    fn pass_on(&mut self) -> Result<(), BrokerGone> {
+        if self.said.is_empty() {
+            return Ok(());
+        }
+        self.events.send(Event::Said(std::mem::take(&mut self.said), None)).map_err(|_| BrokerGone)
     }
 }

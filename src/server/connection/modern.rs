@@ -4,7 +4,7 @@ use std::io;
 
 use tracing::debug;
 
-use super::{BrokerGone, Connection, Inbound, LARGE};
+use super::{BrokerGone, Connection, Inbound};
 use crate::chat::{Input, KnownBundle, is_waited_for};
 use crate::crypto::Bundle;
 use crate::names::UserName;
@@ -50,13 +50,13 @@ pub(super) fn greet(link: &Arc<Link>, host: &Host) -> io::Result<()> {
 }
 
 impl Inbound for Modern {
-    fn take(&mut self, connection: &Connection, record: &[u8]) -> Result<(), BrokerGone> {
+    fn take(&mut self, connection: &mut Connection, record: &[u8]) -> Result<(), BrokerGone> {
         let mut rest = record;
         while let Some(line) = self.lines.next(&mut rest) {
             match line {
                 Line::TooLong => {
                     let refusal = Refusal { id: None, code: ErrorCode::LineTooLong, field: None };
-                    connection.tell(Input::Request(connection.link.session, Err(refusal)))?;
+                    connection.tell(Input::Request(connection.link.session, Err(refusal)), 0)?;
                 }
                 Line::Whole(line) if line.trim_ascii().is_empty() => {}
                 Line::Whole(line) => self.pass_on(connection, decode_request(&line), line.len())?,
@@ -71,27 +71,25 @@ impl Modern {
         Self { lines: LineReader::new(MAX_GUEST_LINE), realm, user: None, last_bundle: None }
     }
 
-    /// A request is waited for when slow work may be needed for it or its answer may be long; so is what would cost much if
-    /// many of it were on their way. All else is passed on as it comes.
+    /// A request is waited for when slow work may be needed for it or its answer may be long. All else is passed on as it
+    /// comes.
     fn pass_on(
         &mut self,
-        connection: &Connection,
+        connection: &mut Connection,
         request: Result<Request, Refusal>,
         len: usize,
     ) -> Result<(), BrokerGone> {
         let waits = request.as_ref().is_ok_and(|request| is_waited_for(request.body.kind()));
         let session = connection.link.session;
-        connection.tell(match request {
+        let input = match request {
             Ok(Request { id, body: RequestBody::Announce { keys, run } }) => {
                 let (hash, bundle) = self.check_bundle(connection, keys);
                 Input::Announce { session, id, run, hash, bundle }
             }
             request => Input::Request(session, request.map(Box::new)),
-        })?;
-        if len >= LARGE && !waits {
-            connection.ask_for_turn()?;
-        }
-        if waits || len >= LARGE {
+        };
+        connection.tell(input, len)?;
+        if waits {
             self.user = connection.work_until_ready()?;
             self.lines.set_limit(if self.user.is_some() { MAX_LINE } else { MAX_GUEST_LINE });
         }
