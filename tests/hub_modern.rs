@@ -447,6 +447,35 @@ fn who_gave_a_password_before_it_was_changed_does_not_get_in() {
 }
 
 #[test]
+fn a_crowd_behind_one_address_gets_in_and_guessers_in_it_do_not_get_more_tries() {
+    let mut world = World::new();
+    (0..600).for_each(|n| world.add_user(&format!("u{n}")));
+    let crowd = |world: &mut World, password: &str| -> Vec<_> {
+        world.work_waits = true;
+        let come = |n| {
+            let session = world.connect(Dialect::Legacy);
+            assert_eq!(world.command(session, &format!("/login u{n} {password}")), [""; 0]);
+            session
+        };
+        (0..600).map(come).collect()
+    };
+    let honest = crowd(&mut world, "pw");
+    let lost = [0, 300].map(|n| honest[n]); // one whose password is looked at, and one who waits
+    lost.into_iter().for_each(|session| world.disconnect(session));
+    (0..600).for_each(|_| world.work_on());
+    assert!(honest.iter().all(|session| lost.contains(session) || world.hub.user_of(*session).is_some()));
+    assert!(world.waits.is_empty());
+
+    let mut world = World::new(); // where nobody is known
+    (0..600).for_each(|n| world.add_user(&format!("u{n}")));
+    let guessers = crowd(&mut world, "guess");
+    (0..600).for_each(|_| world.work_on());
+    assert!(world.work < 256 + 30, "{} guesses", world.work);
+    assert!(world.texts(guessers[599])[0].starts_with("Too many wrong passwords."));
+    assert!(world.waits.is_empty());
+}
+
+#[test]
 fn who_is_banned_or_whose_room_goes_while_the_password_is_looked_at_does_not_get_in() {
     let banned = overtaken(join("den"), |world, alice, _| {
         alice.does(world, Verb::Ban, "dave", "").unwrap().unwrap();

@@ -1,13 +1,14 @@
 //! Slows down those who guess passwords: per address and per account, with a time that never goes back.
 //!
 //! Only failures count, so that a crowd behind one address may come at once; tries that are being checked have a bound of
-//! their own.
+//! their own, behind which others may wait: what they try is judged when their turn comes, by the failures until then.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::hash::Hash;
 use std::net::{IpAddr, Ipv6Addr};
 use std::time::Duration;
 
+use crate::chat::SessionId;
 use crate::names::UserName;
 
 /// Wrong passwords from one address at once, and how often one more.
@@ -72,6 +73,8 @@ pub(super) struct Throttle {
     rooms: Failures<IpAddr>,
     /// Tries that are being checked.
     under_way: HashMap<IpAddr, u32>,
+    /// Who waits until fewer are.
+    crowd: HashMap<IpAddr, VecDeque<SessionId>>,
     /// Who once gave the right password from where: neither others' guesses at the account nor those of neighbours at
     /// other accounts lock them out.
     known: HashSet<(UserName, IpAddr)>,
@@ -85,6 +88,7 @@ impl Throttle {
             acquaintances: Failures(HashMap::new()),
             rooms: Failures(HashMap::new()),
             under_way: HashMap::new(),
+            crowd: HashMap::new(),
             known: HashSet::new(),
         }
     }
@@ -92,7 +96,47 @@ impl Throttle {
     /// Begins a try, which [`Throttle::end`] must end; or says how long it has to wait.
     pub(super) fn begin(&mut self, now: Duration, address: IpAddr, what: Try<'_>) -> Result<(), Duration> {
         let network = network(address);
-        let wait = match what {
+        let wait = self.wait(now, network, what);
+        let under_way = self.under_way.get(&network).copied().unwrap_or_default();
+        let wait = if under_way >= AT_ONCE { wait.max(Duration::from_secs(1)) } else { wait };
+        if !wait.is_zero() {
+            return Err(wait);
+        }
+        self.under_way.insert(network, under_way + 1);
+        Ok(())
+    }
+
+    /// Whether nothing but the number of tries under way stands against one more.
+    pub(super) fn is_crowded(&self, now: Duration, address: IpAddr, what: Try<'_>) -> bool {
+        let network = network(address);
+        self.is_full(network) && self.wait(now, network, what).is_zero()
+    }
+
+    fn is_full(&self, network: IpAddr) -> bool {
+        self.under_way.get(&network).is_some_and(|under_way| *under_way >= AT_ONCE)
+    }
+
+    /// Keeps a session that waits for its turn.
+    pub(super) fn wait_in_crowd(&mut self, address: IpAddr, session: SessionId) {
+        self.crowd.entry(network(address)).or_default().push_back(session);
+    }
+
+    /// Whose turn it is, when fewer tries are under way. The session may be gone.
+    pub(super) fn next_in_crowd(&mut self, address: IpAddr) -> Option<SessionId> {
+        let network = network(address);
+        if self.is_full(network) {
+            return None;
+        }
+        let next = self.crowd.get_mut(&network)?.pop_front();
+        if next.is_none() {
+            self.crowd.remove(&network);
+        }
+        next
+    }
+
+    /// How long failures keep one from trying.
+    fn wait(&self, now: Duration, network: IpAddr, what: Try<'_>) -> Duration {
+        match what {
             Try::Join(user) => {
                 let own = self.acquaintances.wait(&(user.clone(), network), &ACQUAINTANCE, now);
                 own.max(self.rooms.wait(&network, &ROOMS, now))
@@ -104,14 +148,7 @@ impl Throttle {
                 let at_account = user.map(|user| self.accounts.wait(user, &ACCOUNT, now)).unwrap_or_default();
                 self.addresses.wait(&network, &ADDRESS, now).max(at_account)
             }
-        };
-        let under_way = self.under_way.get(&network).copied().unwrap_or_default();
-        let wait = if under_way >= AT_ONCE { wait.max(Duration::from_secs(1)) } else { wait };
-        if !wait.is_zero() {
-            return Err(wait);
         }
-        self.under_way.insert(network, under_way + 1);
-        Ok(())
     }
 
     /// Ends a try, whatever came of it.

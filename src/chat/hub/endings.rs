@@ -85,6 +85,7 @@ impl Hub {
         let Some(Session { pending: Some(pending), address, .. }) = self.sessions.remove(&session) else { return };
         if pending.is_check() {
             self.throttle.end(address); // nobody will come back with its outcome
+            self.let_crowd_on(address);
         }
         if pending.is_consequential() {
             self.orphans.insert(session, pending);

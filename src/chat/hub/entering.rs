@@ -1,5 +1,7 @@
 //! What is entered with a password: accounts and rooms; and the slow work that passwords need.
 
+use std::net::IpAddr;
+
 use crate::chat::hub::Hub;
 use crate::chat::hub::saving::Wanted;
 use crate::chat::hub::session::{Entry, Pending};
@@ -14,7 +16,11 @@ impl Hub {
         // An account of a Python server may have a name that fits no line: it is unknown here.
         let account = self.directory.users().get(&user).filter(|_| name_fits(user.as_str()));
         let verifier = account.map(|account| account.password.clone());
-        if self.throttled(session, Try::Login(verifier.is_some().then_some(&user))) {
+        let what = Try::Login(verifier.is_some().then_some(&user));
+        if self.is_crowded(session, what) {
+            return self.wait_in_crowd(session, Entry::Login(user), password);
+        }
+        if self.throttled(session, what) {
             return;
         }
         self.check(session, Entry::Login(user), password, verifier);
@@ -36,6 +42,9 @@ impl Hub {
             return self.enter_room(session, &room);
         }
         let Some(password) = password else { return self.reply(session, Reply::IncorrectRoomPassword) };
+        if self.is_crowded(session, Try::Join(&member)) {
+            return self.wait_in_crowd(session, Entry::Join(room), password);
+        }
         if self.throttled(session, Try::Join(&member)) {
             return;
         }
@@ -79,6 +88,33 @@ impl Hub {
         self.work(session, pending, Work::Check { password, verifier });
     }
 
+    fn is_crowded(&self, session: SessionId, what: Try<'_>) -> bool {
+        self.address(session).is_some_and(|address| self.throttle.is_crowded(self.now.elapsed, address, what))
+    }
+
+    /// A room of thousands behind one address may come at once: most wait until the others' passwords are checked.
+    fn wait_in_crowd(&mut self, session: SessionId, entry: Entry, password: Password) {
+        let Some(found) = self.sessions.get_mut(&session) else { return };
+        found.pending = Some(Pending::Crowded(entry, password));
+        self.throttle.wait_in_crowd(found.address, session);
+    }
+
+    /// Fewer passwords from an address are being checked: the next who wait have their turn, as if they came now.
+    pub(super) fn let_crowd_on(&mut self, address: IpAddr) {
+        while let Some(session) = self.throttle.next_in_crowd(address) {
+            let Some(found) = self.sessions.get_mut(&session) else { continue };
+            match found.pending.take() {
+                Some(Pending::Crowded(Entry::Login(user), password)) => self.login(session, user, password),
+                Some(Pending::Crowded(Entry::Join(room), password)) => self.join(session, room, Some(password)),
+                other => {
+                    found.pending = other;
+                    continue;
+                }
+            }
+            self.ready_unless_pending(session);
+        }
+    }
+
     pub(super) fn throttled(&mut self, session: SessionId, what: Try<'_>) -> bool {
         let Some(address) = self.address(session) else { return true };
         let Err(wait) = self.throttle.begin(self.now.elapsed, address, what) else { return false };
@@ -95,6 +131,7 @@ impl Hub {
     }
 
     pub(super) fn worked(&mut self, session: SessionId, done: WorkDone) {
+        let address = self.address(session);
         let Some(pending) = self.sessions.get_mut(&session).and_then(|s| s.pending.take()) else { return };
         match (pending, done) {
             (Pending::Hash { creation, modern_only }, WorkDone::Hashed(verifier)) => {
@@ -115,6 +152,7 @@ impl Hub {
             _ => {} // the connection answers what it was asked; anything else is not answered
         }
         self.ready_unless_pending(session);
+        address.into_iter().for_each(|address| self.let_crowd_on(address));
     }
 
     /// `better` is another hash of the password that was checked `against` one.

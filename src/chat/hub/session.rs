@@ -151,6 +151,8 @@ pub(super) enum Pending {
         creation: Subject,
         modern_only: bool,
     },
+    /// A password that is not checked yet, because many others from its address are.
+    Crowded(Entry, Password),
     Check {
         entry: Entry,
         /// The hash that the password is checked against.
