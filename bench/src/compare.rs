@@ -40,6 +40,12 @@ pub(crate) enum Found {
     Handshake(Handshakes),
     Idle(Idle),
     Join(Joins),
+    /// Why it was not tried.
+    NotRun {
+        target: Target,
+        task: Task,
+        why: String,
+    },
     /// Why it could not be measured.
     Failed {
         target: Target,
@@ -94,17 +100,22 @@ fn tasks(quick: bool) -> Vec<Task> {
     tasks
 }
 
-/// Whether a task is one for a target, where it says something that another target's does not.
-fn applies(task: &Task, target: Target) -> bool {
+/// Why a task is none for a target, if it is none: it says nothing that another target's does not, or cannot be done in reasonable time.
+fn not_for(task: &Task, target: Target) -> Option<&'static str> {
+    const PACKAGES: &str =
+        "a message for so many goes through this server in a package for every nine: in a large room one takes seconds";
     match task {
-        // A message with an entry for everybody goes through a Python server in a package for every nine: it has no rate to keep, and
-        // in a large room one message takes seconds.
-        Task::Deliver(Cell { mode: Mode::Open { .. }, .. }) => target != Target::PythonKeys,
-        Task::Deliver(cell) => target != Target::PythonKeys || cell.members * cell.senders <= 1000,
-        _ if target.has_keys() => false, // as without
-        Task::Idle { connections, .. } => target != Target::Python || *connections <= 1000,
-        Task::Join { members } => target != Target::Python || *members <= 100,
-        Task::Handshake { .. } => true,
+        Task::Deliver(Cell { mode: Mode::Open { .. }, .. }) => (target == Target::PythonKeys)
+            .then_some("a message takes a package for every nine members: there is no rate to keep"),
+        Task::Deliver(cell) => (target == Target::PythonKeys && cell.members * cell.senders > 1000).then_some(PACKAGES),
+        _ if target.has_keys() => Some("keys in messages make no difference to it: see the target without"),
+        Task::Idle { connections, .. } if target == Target::Python && *connections > 1000 => {
+            Some("to log so many in, this server takes minutes")
+        }
+        Task::Join { members } if target == Target::Python && *members > 100 => {
+            Some("each join tells everybody's key to everybody: with so many, this server takes minutes")
+        }
+        _ => None,
     }
 }
 
@@ -137,8 +148,11 @@ fn measure(programs: &Programs, targets: &[Target], tasks: &[Task], rounds: usiz
     for round in 1..=rounds {
         for task in tasks {
             show::line(&format!("round {round} of {rounds}: {}", report::title(task)))?;
-            for target in targets.iter().filter(|target| applies(task, **target)) {
-                let one = perform(programs, *target, task);
+            for target in targets {
+                let one = match not_for(task, *target) {
+                    Some(why) => Found::NotRun { target: *target, task: *task, why: why.into() },
+                    None => perform(programs, *target, task),
+                };
                 print(&one)?;
                 found.push(one);
             }
@@ -165,6 +179,7 @@ fn print(found: &Found) -> Result<()> {
         Found::Handshake(handshakes) => show::handshakes(handshakes, false),
         Found::Idle(idle) => show::idle(idle, false),
         Found::Join(joins) => show::joins(joins, false),
+        Found::NotRun { target, why, .. } => show::line(&format!("{:<12} not run: {why}", target.name())),
         Found::Failed { target, why, .. } => show::line(&format!("{:<12} FAILED: {why}", target.name())),
     }
 }

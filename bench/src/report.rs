@@ -58,6 +58,7 @@ fn columns(task: &Task) -> &'static [Column] {
             ("generator, cores", |f| of_delivery(f, |o| o.generator_cpu_share)),
             ("switches/s", |f| of_delivery(f, |o| o.switches_per_second)),
             ("faults", |f| of_delivery(f, |o| o.faults.total() as f64)),
+            ("unfinished", |f| of_delivery(f, |o| o.unfinished as f64)),
         ],
         Task::Handshake { .. } => &[
             ("CPU-ms per connection", |f| if let Found::Handshake(h) = f { h.cpu_ms } else { 0.0 }),
@@ -89,7 +90,7 @@ fn subject(found: &Found) -> (Option<Task>, Target) {
             (Some(Task::Idle { connections: found.connections, members: found.members }), found.target)
         }
         Found::Join(found) => (Some(Task::Join { members: found.members }), found.target),
-        Found::Failed { task, target, .. } => (Some(*task), *target),
+        Found::NotRun { task, target, .. } | Found::Failed { task, target, .. } => (Some(*task), *target),
     }
 }
 
@@ -97,6 +98,11 @@ fn subject(found: &Found) -> (Option<Task>, Target) {
 fn is_of(found: &Found, task: &Task) -> bool {
     match (found, task) {
         (Found::Handshake(found), Task::Handshake { at_once, .. }) => found.at_once == *at_once,
+        (
+            Found::NotRun { task: Task::Handshake { at_once: its, .. }, .. }
+            | Found::Failed { task: Task::Handshake { at_once: its, .. }, .. },
+            Task::Handshake { at_once, .. },
+        ) => its == at_once,
         (found, task) => subject(found).0.is_some_and(|its| its == *task),
     }
 }
@@ -112,7 +118,7 @@ fn task_of(found: &Found) -> Task {
 /// All tasks, in the order in which they were first done.
 fn tasks(results: &Results) -> Vec<Task> {
     let mut tasks: Vec<Task> = Vec::new();
-    for found in results.found.iter().filter(|found| !matches!(found, Found::Failed { .. })) {
+    for found in results.found.iter().filter(|found| !matches!(found, Found::NotRun { .. })) {
         if !tasks.iter().any(|task| is_of(found, task)) {
             tasks.push(task_of(found));
         }
@@ -136,7 +142,11 @@ struct Row {
 
 fn rows(results: &Results, task: &Task) -> Vec<Row> {
     let row = |target: &Target| {
-        let of_target = results.found.iter().filter(|found| subject(found).1 == *target && is_of(found, task));
+        let mut of_target =
+            results.found.iter().filter(|found| subject(found).1 == *target && is_of(found, task)).peekable();
+        if let Some(Found::NotRun { why, .. }) = of_target.peek() {
+            return Some(Row { target: *target, values: Err(format!("not run: {why}")), failed: 0 });
+        }
         let (failed, good): (Vec<_>, Vec<_>) = of_target.partition(|found| matches!(found, Found::Failed { .. }));
         let of_column = |(_, value): &Column| median(good.iter().map(|found| value(found)).collect());
         let values: Option<Vec<_>> = columns(task).iter().map(of_column).collect();
@@ -144,7 +154,7 @@ fn rows(results: &Results, task: &Task) -> Vec<Row> {
             Some(Found::Failed { why, .. }) => why.lines().next().unwrap_or_default().to_owned(),
             _ => return values.map(|values| Row { target: *target, values: Ok(values), failed: 0 }),
         };
-        Some(Row { target: *target, values: values.ok_or(why), failed: failed.len() })
+        Some(Row { target: *target, values: values.ok_or(format!("failed: {why}")), failed: failed.len() })
     };
     Target::ALL.iter().filter_map(row).collect()
 }
@@ -218,7 +228,7 @@ fn section(results: &Results, task: &Task) -> String {
         let mark = if row.failed > 0 { format!(" ({} rounds failed)", row.failed) } else { String::new() };
         let cells = match row.values {
             Ok(values) => values.iter().map(|value| shown(*value)).collect::<Vec<_>>().join(" | "),
-            Err(why) => format!("failed: {}", why.replace('|', "/")),
+            Err(why) => why.replace('|', "/"),
         };
         let _ = writeln!(text, "| {}{mark} | {cells} |", row.target.name());
     }
@@ -261,6 +271,7 @@ mod tests {
             joins(Target::Nats, 50.0),
             failed(Target::Nats, task),
             failed(Target::Ngircd, task),
+            Found::NotRun { target: Target::Python, task, why: "it would take hours".into() },
         ];
         let missing = vec![(Target::Mosquitto, "not installed".to_owned())];
         let results = Results { machine: "here".into(), command: "bench".into(), rounds: 3, missing, found };
@@ -269,6 +280,7 @@ mod tests {
             "| modern | 300 | 1.00 | 2.00 | 3.00 |",
             "| nats (1 rounds failed) | 50.0 | 1.00 | 2.00 | 3.00 |",
             "| ngircd (1 rounds failed) | failed: it broke |",
+            "| python | not run: it would take hours |",
             "- **mosquitto is missing**: not installed",
         ] {
             assert!(page.contains(line), "{line} is not in:\n{page}");
