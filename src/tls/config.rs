@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use rustls::client::Resumption;
 use rustls::crypto::{CryptoProvider, aws_lc_rs};
+use rustls::server::NoServerSessionStorage;
 use rustls::{CipherSuite, ClientConfig, ServerConfig};
 
 use crate::tls::{CertificateError, Judge, Roots, ServerIdentity, verify};
@@ -51,6 +52,10 @@ pub fn server_config(identity: &ServerIdentity) -> Result<Arc<ServerConfig>, Cer
         .map_err(refused)?;
     config.alpn_protocols = vec![MODERN.to_vec()];
     config.ignore_client_order = true; // clients name AES-256 first, by habit
+    // No client of ours resumes a session, because that would skip its judge, and the Python scripts do not either: tickets would be
+    // made, sent and kept for nothing.
+    config.send_tls13_tickets = 0;
+    config.session_storage = Arc::new(NoServerSessionStorage {});
     Ok(Arc::new(config))
 }
 
