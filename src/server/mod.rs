@@ -54,13 +54,10 @@ use listener::Listener;
 use mailbox::Event;
 use seats::Seats;
 use storage::Storage;
-use sync::{Arc, AtomicBool, AtomicUsize, Budget, Builder, JoinHandle, Ordering, bounded, presence, unbounded};
+use sync::{Arc, AtomicBool, AtomicUsize, Builder, JoinHandle, Ordering, bounded, presence, unbounded};
 
 /// Events that may wait for the broker before those who send them wait.
 const EVENTS: usize = 1024;
-
-/// Bytes of large messages that may wait for the broker before those who send more wait. Unpacked, they take a few times as much.
-const LARGE_MESSAGES: usize = 16 * 1024 * 1024;
 
 /// For so many connections, one may have a thread that drains its full socket. With four mappings a thread, and five a
 /// connection set aside, both together stay below what the system allows.
@@ -95,12 +92,7 @@ pub fn run(options: &Options) -> Result<(), ServerError> {
     let realm = host.realm();
     let reception = Reception {
         tls,
-        services: Services {
-            events: events.clone(),
-            hasher: Arc::clone(&hasher),
-            host: Arc::new(host),
-            budget: Budget::new(LARGE_MESSAGES),
-        },
+        services: Services::new(events.clone(), Arc::clone(&hasher), host),
         presence: present,
         next_session: Arc::new(AtomicUsize::new(1)),
         drains: Seats::new(connections / CONNECTIONS_PER_DRAIN),

@@ -101,6 +101,47 @@ impl Drop for Share {
     }
 }
 
+/// Buffers that threads take in turn, so that there are no more than threads that need one at the same time.
+pub(super) struct Buffers {
+    size: usize,
+    most: usize,
+    idle: Mutex<Vec<Box<[u8]>>>,
+}
+
+/// A buffer; given back when dropped.
+pub(super) struct Buffer<'a> {
+    buffers: &'a Buffers,
+    bytes: Box<[u8]>,
+}
+
+impl Buffers {
+    /// Buffers of `size` bytes, of which at most so many are kept.
+    pub(super) fn new(size: usize, most: usize) -> Arc<Self> {
+        Arc::new(Self { size, most, idle: Mutex::default() })
+    }
+
+    /// A buffer, with whatever bytes are in it.
+    pub(super) fn lend(&self) -> Buffer<'_> {
+        let bytes = lock(&self.idle).pop().unwrap_or_else(|| vec![0; self.size].into());
+        Buffer { buffers: self, bytes }
+    }
+}
+
+impl AsMut<[u8]> for Buffer<'_> {
+    fn as_mut(&mut self) -> &mut [u8] {
+        &mut self.bytes
+    }
+}
+
+impl Drop for Buffer<'_> {
+    fn drop(&mut self) {
+        let mut idle = lock(&self.buffers.idle);
+        if idle.len() < self.buffers.most {
+            idle.push(std::mem::take(&mut self.bytes));
+        }
+    }
+}
+
 struct Permit<'a>(&'a Semaphore);
 
 impl Drop for Permit<'_> {

@@ -144,12 +144,7 @@ struct Outlet<'a> {
 
 impl Write for Outlet<'_> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        loop {
-            match send_now(self.socket, bytes) {
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                result => return result,
-            }
-        }
+        uninterrupted(|| send_now(self.socket, bytes))
     }
 
     fn write_vectored(&mut self, pieces: &[IoSlice<'_>]) -> io::Result<usize> {
@@ -253,13 +248,38 @@ impl Stream {
     /// # Errors
     /// What the socket reports, and `InvalidData` when the peer breaks TLS (the alert for it is queued).
     pub fn read(&self, buffer: &mut [u8], records: &mut Vec<Vec<u8>>) -> io::Result<Received> {
-        let len = loop {
-            match (&self.socket).read(buffer) {
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                result => break result?,
-            }
-        };
-        let mut bytes = buffer.get(..len).unwrap_or_default();
+        let len = uninterrupted(|| (&self.socket).read(buffer))?;
+        self.decrypt(buffer.get(..len).unwrap_or_default(), records)
+    }
+
+    /// As [`Stream::read`], with little memory while it waits: when `first` was filled, and more bytes are there, they are taken with
+    /// the buffer that `more` lends.
+    ///
+    /// # Errors
+    /// Those of [`Stream::read`].
+    pub fn read_sparingly<B: AsMut<[u8]>>(
+        &self,
+        first: &mut [u8],
+        more: impl FnOnce() -> B,
+        records: &mut Vec<Vec<u8>>,
+    ) -> io::Result<Received> {
+        let len = uninterrupted(|| (&self.socket).read(first))?;
+        let received = self.decrypt(first.get(..len).unwrap_or_default(), records)?;
+        if len < first.len() || received == Received::Closed {
+            return Ok(received);
+        }
+        let mut more = more();
+        let buffer = more.as_mut();
+        match uninterrupted(|| receive_now(&self.socket, buffer)) {
+            Ok(len) => self.decrypt(buffer.get(..len).unwrap_or_default(), records),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(received),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Decrypts what was read; nothing is the end.
+    fn decrypt(&self, mut bytes: &[u8], records: &mut Vec<Vec<u8>>) -> io::Result<Received> {
+        let len = bytes.len();
         let mut state = self.state();
         let mut received = Received::Open;
         loop {
@@ -382,6 +402,30 @@ impl Stream {
     pub fn shutdown(&self) {
         let _ = self.socket.shutdown(Shutdown::Both); // it may be gone already
     }
+}
+
+/// Does it until no signal comes between.
+fn uninterrupted<T>(mut call: impl FnMut() -> io::Result<T>) -> io::Result<T> {
+    loop {
+        match call() {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            result => return result,
+        }
+    }
+}
+
+/// Takes what is there already, on a socket that blocks for its reader.
+#[cfg(unix)]
+fn receive_now(socket: &TcpStream, buffer: &mut [u8]) -> io::Result<usize> {
+    use rustix::net::{RecvFlags, recv};
+    let (len, _) = recv(socket, buffer, RecvFlags::DONTWAIT)?;
+    Ok(len)
+}
+
+/// Where no such call exists, the next read takes it.
+#[cfg(not(unix))]
+fn receive_now(_: &TcpStream, _: &mut [u8]) -> io::Result<usize> {
+    Err(io::ErrorKind::WouldBlock.into())
 }
 
 /// One send that never waits, on a socket that blocks for its reader.

@@ -17,15 +17,24 @@ use crate::server::hashing::Hasher;
 use crate::server::host::Host;
 use crate::server::link::Link;
 use crate::server::mailbox::{Event, Turn};
-use crate::server::sync::{Arc, Budget, Receiver, Sender, bounded};
+use crate::server::sync::{Arc, Budget, Buffers, Receiver, Sender, bounded};
 use crate::tls::{self, Received};
 
-/// Bytes taken from the socket at once: a full TLS record and its overhead.
+/// Bytes taken from the socket at once, when more than a few are there: a full TLS record and its overhead.
 const READ: usize = 16 * 1024 + 512;
+
+/// Bytes of the buffer that each connection has while it waits: a message or two.
+const WAITING: usize = 2 * 1024;
 
 /// From this size on, a message takes a share of the budget: many large ones in the broker's channel, which counts reads of
 /// [`READ`] bytes, would take memory without bound. In bytes.
 const LARGE: usize = 4 * 1024;
+
+/// Bytes of large messages that may wait for the broker before those who send more wait. Unpacked, they take a few times as much.
+const LARGE_MESSAGES: usize = 16 * 1024 * 1024;
+
+/// Buffers of [`READ`] bytes that are kept for the next who read.
+const BUFFERS: usize = 64;
 
 /// What a connection needs of the server.
 #[derive(Clone)]
@@ -35,6 +44,15 @@ pub(super) struct Services {
     pub(super) host: Arc<Host>,
     /// Bytes of large messages that may be on their way to the broker, of all connections.
     pub(super) budget: Arc<Budget>,
+    /// Buffers of [`READ`] bytes, for those who read at the moment.
+    pub(super) buffers: Arc<Buffers>,
+}
+
+impl Services {
+    pub(super) fn new(events: Sender<Event>, hasher: Arc<Hasher>, host: Host) -> Self {
+        let (budget, buffers) = (Budget::new(LARGE_MESSAGES), Buffers::new(READ, BUFFERS));
+        Self { events, hasher, host: Arc::new(host), budget, buffers }
+    }
 }
 
 /// A connection whose handshake is finished, as its wire uses it.
@@ -44,6 +62,7 @@ struct Connection {
     turns: Receiver<Turn>,
     hasher: Arc<Hasher>,
     budget: Arc<Budget>,
+    buffers: Arc<Buffers>,
     /// What came with one read and is still to be passed on: all at once, so that the broker is woken once and what comes
     /// of it is sent together.
     said: Vec<Input>,
@@ -84,7 +103,7 @@ pub(super) fn serve(link: Arc<Link>, services: Services) {
 }
 
 fn run(link: Arc<Link>, services: Services, wire: Dialect, inbound: &mut impl Inbound) {
-    let Services { events, hasher, budget, .. } = services;
+    let Services { events, hasher, budget, buffers, .. } = services;
     // One command is under way at a time, and it waits for one turn at a time.
     let (turn_sender, turns) = bounded(1);
     if events.send(Event::Connected(Arc::clone(&link), turn_sender, wire)).is_err() {
@@ -93,7 +112,7 @@ fn run(link: Arc<Link>, services: Services, wire: Dialect, inbound: &mut impl In
     let session = link.session;
     info!(%session, peer = %link.peer, ?wire, "connected");
     let _farewell = Farewell(events.clone(), session);
-    let mut connection = Connection { link, events, turns, hasher, budget, said: Vec::new() };
+    let mut connection = Connection { link, events, turns, hasher, budget, buffers, said: Vec::new() };
     match connection.read_all(inbound) {
         Ok(()) => info!(%session, "disconnected"),
         Err(error) => info!(%session, %error, "connection lost"),
@@ -105,9 +124,9 @@ impl Connection {
         let mut records = Vec::new();
         // What came with the client's Finished is here already: a read would wait for more.
         let mut received = self.link.stream.take_buffered(&mut records);
-        let mut buffer = vec![0; READ];
+        let mut buffer = [0; WAITING];
         loop {
-            for record in records.drain(..) {
+            for record in std::mem::take(&mut records) {
                 if inbound.take(self, &record).is_err() {
                     return Ok(());
                 }
@@ -118,7 +137,7 @@ impl Connection {
             if received == Received::Closed {
                 return Ok(());
             }
-            let read = self.link.stream.read(&mut buffer, &mut records);
+            let read = self.link.stream.read_sparingly(&mut buffer, || self.buffers.lend(), &mut records);
             self.link.flush(); // what TLS itself had to answer
             received = read?;
         }
