@@ -249,6 +249,9 @@ impl Reception {
         let stream = Stream::new(socket, tls.into());
         let (presence, drains) = (self.presence.clone(), Arc::clone(&self.drains));
         let link = Arc::new(Link::new(session, peer, stream, OUTBOX, presence, drains));
+        if !connection::greet(&link, &self.services) {
+            return;
+        }
         let (services, presence) = (self.services.clone(), self.presence.clone());
         let serve = move || {
             connection::serve(link, services);

@@ -12,6 +12,7 @@
 //! Waits form a DAG: connections, handshakes and the store wait for the broker, the broker for nobody.
 
 mod broker;
+mod checks;
 mod clock;
 mod connection;
 mod conversion;
@@ -46,6 +47,7 @@ use crate::crypto::Fingerprint;
 use crate::tls;
 use crate::transcript::Realm;
 use broker::Broker;
+use checks::Checks;
 use connection::Services;
 use handshake::{Handshakes, Reception};
 use hashing::Hasher;
@@ -65,6 +67,9 @@ const CONNECTIONS_PER_DRAIN: usize = 5;
 
 /// Most handshake threads.
 const HANDSHAKE_THREADS: usize = 4;
+
+/// Most threads that check keys and signatures.
+const CHECK_THREADS: usize = 4;
 
 /// How long connections may take to end after their sessions have.
 const FAREWELL: Duration = Duration::from_secs(5);
@@ -90,9 +95,10 @@ pub fn run(options: &Options) -> Result<(), ServerError> {
     let (present, all_gone) = presence();
     let host = Host::new(opened.realm_key, motd, !options.no_legacy);
     let realm = host.realm();
+    let checks = Checks::start(cores.min(CHECK_THREADS), &present).map_err(no_thread)?;
     let reception = Reception {
         tls,
-        services: Services::new(events.clone(), Arc::clone(&hasher), host),
+        services: Services::new(events.clone(), Arc::clone(&hasher), host, checks),
         presence: present,
         next_session: Arc::new(AtomicUsize::new(1)),
         drains: Seats::new(connections / CONNECTIONS_PER_DRAIN),

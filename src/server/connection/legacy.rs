@@ -82,13 +82,19 @@ impl Legacy {
 
     fn check_key(&mut self, connection: &Connection, pem: Arc<str>) -> CheckedKey {
         let known = self.last_key.as_ref().filter(|(last, _)| *last == pem).map(|(_, key)| key.clone());
-        let key = known.unwrap_or_else(|| match PublicKey::from_pem(&pem) {
-            Ok(key) => Ok(RsaKey { pem: Arc::clone(key.pem()), spki: Arc::clone(key.spki_der()) }),
-            Err(why) => {
-                debug!(session = %connection.link.session, %why, "key refused");
-                Err(why.to_string())
+        let key = known.unwrap_or_else(|| {
+            let text = Arc::clone(&pem);
+            let checked = connection.checks.perform(move || PublicKey::from_pem(&text));
+            match checked {
+                // Copies: what is kept is not to lie between what the check needed for a moment.
+                Some(Ok(key)) => Ok(RsaKey { pem: (**key.pem()).into(), spki: (**key.spki_der()).into() }),
+                Some(Err(why)) => Err(why.to_string()),
+                None => Err("it could not be checked".into()),
             }
         });
+        if let Err(why) = &key {
+            debug!(session = %connection.link.session, %why, "key refused");
+        }
         if pem.len() < READ {
             self.last_key = Some((pem, key.clone()));
         }

@@ -13,6 +13,7 @@ use self::legacy::Legacy;
 use self::modern::Modern;
 use crate::chat::{Dialect, Input, SessionId};
 use crate::names::UserName;
+use crate::server::checks::Checks;
 use crate::server::hashing::Hasher;
 use crate::server::host::Host;
 use crate::server::link::Link;
@@ -46,12 +47,13 @@ pub(super) struct Services {
     pub(super) budget: Arc<Budget>,
     /// Buffers of [`READ`] bytes, for those who read at the moment.
     pub(super) buffers: Arc<Buffers>,
+    pub(super) checks: Checks,
 }
 
 impl Services {
-    pub(super) fn new(events: Sender<Event>, hasher: Arc<Hasher>, host: Host) -> Self {
+    pub(super) fn new(events: Sender<Event>, hasher: Arc<Hasher>, host: Host, checks: Checks) -> Self {
         let (budget, buffers) = (Budget::new(LARGE_MESSAGES), Buffers::new(READ, BUFFERS));
-        Self { events, hasher, host: Arc::new(host), budget, buffers }
+        Self { events, hasher, host: Arc::new(host), budget, buffers, checks }
     }
 }
 
@@ -63,6 +65,7 @@ struct Connection {
     hasher: Arc<Hasher>,
     budget: Arc<Budget>,
     buffers: Arc<Buffers>,
+    checks: Checks,
     /// What came with one read and is still to be passed on: all at once, so that the broker is woken once and what comes
     /// of it is sent together.
     said: Vec<Input>,
@@ -86,24 +89,32 @@ impl Drop for Farewell {
 /// The broker has gone: the server is ending.
 struct BrokerGone;
 
+/// Says the first line, where the wire has one; whether the connection is to be served. It waits for nobody, and is said before
+/// the connection has its thread: to sign it takes a deeper stack than anything that comes later.
+pub(super) fn greet(link: &Arc<Link>, services: &Services) -> bool {
+    if link.stream.alpn().as_deref() != Some(tls::MODERN) {
+        return true;
+    }
+    let greeted = modern::greet(link, &services.host);
+    if let Err(error) = &greeted {
+        info!(session = %link.session, peer = %link.peer, %error, "turned away: the realm cannot be proved to it");
+        link.close();
+    }
+    greeted.is_ok()
+}
+
 /// Serves a connection until it ends; the handshake has decided which wire it speaks.
 pub(super) fn serve(link: Arc<Link>, services: Services) {
     let host = Arc::clone(&services.host);
     match link.stream.alpn().as_deref() {
-        Some(tls::MODERN) => match modern::greet(&link, &host) {
-            Ok(()) => run(link, services, Dialect::Modern, &mut Modern::new(host.realm())),
-            Err(error) => {
-                info!(session = %link.session, peer = %link.peer, %error, "turned away: the realm cannot be proved to it");
-                link.close();
-            }
-        },
+        Some(tls::MODERN) => run(link, services, Dialect::Modern, &mut Modern::new(host.realm())),
         _ if host.takes_legacy() => run(link, services, Dialect::Legacy, &mut Legacy::new()),
         _ => legacy::turn_away(&link),
     }
 }
 
 fn run(link: Arc<Link>, services: Services, wire: Dialect, inbound: &mut impl Inbound) {
-    let Services { events, hasher, budget, buffers, .. } = services;
+    let Services { events, hasher, budget, buffers, checks, .. } = services;
     // One command is under way at a time, and it waits for one turn at a time.
     let (turn_sender, turns) = bounded(1);
     if events.send(Event::Connected(Arc::clone(&link), turn_sender, wire)).is_err() {
@@ -112,7 +123,7 @@ fn run(link: Arc<Link>, services: Services, wire: Dialect, inbound: &mut impl In
     let session = link.session;
     info!(%session, peer = %link.peer, ?wire, "connected");
     let _farewell = Farewell(events.clone(), session);
-    let mut connection = Connection { link, events, turns, hasher, budget, buffers, said: Vec::new() };
+    let mut connection = Connection { link, events, turns, hasher, budget, buffers, checks, said: Vec::new() };
     match connection.read_all(inbound) {
         Ok(()) => info!(%session, "disconnected"),
         Err(error) => info!(%session, %error, "connection lost"),

@@ -12,6 +12,7 @@ use crate::protocol::modern::{
     BundleKeys, ErrorCode, MAX_GUEST_LINE, MAX_LINE, Refusal, Request, RequestBody, decode_request, encode_hello,
 };
 use crate::protocol::{Line, LineReader};
+use crate::server::checks::Checks;
 use crate::server::clock::unix_ms;
 use crate::server::host::Host;
 use crate::server::link::Link;
@@ -31,9 +32,9 @@ pub(super) struct Modern {
 /// A bundle that was looked at.
 struct Checked {
     user: UserName,
-    keys: BundleKeys,
     hash: BundleHash,
-    bundle: Result<Arc<KnownBundle>, String>,
+    /// Or why it is refused, and what was refused.
+    bundle: Result<Arc<KnownBundle>, (String, BundleKeys)>,
 }
 
 /// Says the first line: who this server is, with a signature that fits this connection alone.
@@ -104,29 +105,43 @@ impl Modern {
         let Some(user) = self.user.clone() else {
             return (BundleHash([0; 32]), Err("nobody is logged in".into())); // which is what the hub says first
         };
-        let known = self.last_bundle.take().filter(|last| last.user == user && last.keys == keys);
-        let checked = known.unwrap_or_else(|| Checked::new(&self.realm, user, keys));
-        if let Err(why) = &checked.bundle {
+        let known = self.last_bundle.take().filter(|last| last.user == user && *last.keys() == keys);
+        let Some(checked) = known.or_else(|| Checked::new(self.realm, user, keys, &connection.checks)) else {
+            return (BundleHash([0; 32]), Err("it could not be checked".into()));
+        };
+        if let Err((why, _)) = &checked.bundle {
             debug!(session = %connection.link.session, %why, "bundle refused");
         }
-        let outcome = (checked.hash, checked.bundle.clone());
+        let outcome = (checked.hash, checked.bundle.clone().map_err(|(why, _)| why));
         self.last_bundle = Some(checked);
         outcome
     }
 }
 
 impl Checked {
-    fn new(realm: &Realm, user: UserName, keys: BundleKeys) -> Self {
-        let BundleKeys { signing_key, rsa_key, signature, rsa_signature } = &keys;
-        let hash = BundleHash::of(&transcript::bundle(realm, &user, signing_key, rsa_key));
-        let bundle = Bundle::verify(realm, &user, signing_key, rsa_key, signature, rsa_signature);
-        let known = |bundle: Bundle| KnownBundle {
-            hash,
-            account: user.clone(),
-            keys: keys.clone(),
-            pem: Arc::clone(bundle.rsa().pem()),
+    /// `None` when the check panicked.
+    fn new(realm: Realm, user: UserName, keys: BundleKeys, checks: &Checks) -> Option<Self> {
+        let (account, checked_keys) = (user.clone(), keys.clone());
+        let (hash, outcome) = checks.perform(move || {
+            let BundleKeys { signing_key, rsa_key, signature, rsa_signature } = &checked_keys;
+            let hash = BundleHash::of(&transcript::bundle(&realm, &account, signing_key, rsa_key));
+            (hash, Bundle::verify(&realm, &account, signing_key, rsa_key, signature, rsa_signature))
+        })?;
+        let bundle = match outcome {
+            Ok(bundle) => {
+                // A copy: what is kept is not to lie between what the check needed for a moment.
+                let pem = (**bundle.rsa().pem()).into();
+                Ok(Arc::new(KnownBundle { hash, account: user.clone(), keys, pem }))
+            }
+            Err(why) => Err((why.to_string(), keys)),
         };
-        let bundle = bundle.map(|bundle| Arc::new(known(bundle))).map_err(|why| why.to_string());
-        Self { user, keys, hash, bundle }
+        Some(Self { user, hash, bundle })
+    }
+
+    fn keys(&self) -> &BundleKeys {
+        match &self.bundle {
+            Ok(known) => &known.keys,
+            Err((_, keys)) => keys,
+        }
     }
 }
