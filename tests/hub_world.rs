@@ -102,7 +102,9 @@ impl World {
                     }
                     Effect::SaveKey(key) => assert_eq!(Some(&key.user), self.users.get(&session)),
                     Effect::Suspicious(..) => {}
-                    Effect::Answer(..) | Effect::Tell(..) | Effect::End(_) => panic!("nobody is on the modern wire"),
+                    Effect::Answer(..) | Effect::Tell(..) | Effect::TellKeyed(..) | Effect::End(_) => {
+                        panic!("nobody is on the modern wire")
+                    }
                 }
             }
         }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use crate::chat::{Change, KnownBundle, RsaKey, Verifier};
 use crate::names::{Password, UserName};
-use crate::protocol::modern::{Answer, Event, Refusal, Request};
+use crate::protocol::modern::{Answer, Event, MessageEvent, Refusal, Request};
 use crate::protocol::{ClientMessage, KeyAnnouncement, ServerMessage};
 use crate::transcript::{BundleHash, RunId};
 
@@ -105,6 +105,8 @@ pub enum Effect {
     Answer(SessionId, Answer),
     /// Send an event to these sessions on the modern wire: the same line to all.
     Tell(Audience, Box<Event>),
+    /// Send a message that came on the legacy wire, which holds no key, to these sessions on the modern one: to each with its own key.
+    TellKeyed(Box<MessageEvent>, Vec<(SessionId, String)>),
     /// End a session, once everything before is sent. It is none of the hub's any more.
     End(SessionId),
     /// Let the session's own thread do something slow; [`Input::Worked`] follows.

@@ -9,7 +9,7 @@ use tracing::{debug, info, warn};
 
 use crate::chat::{Audience, Dialect, Effect, Hub, Input, Now, SessionId};
 use crate::protocol::legacy::{self, Encoded};
-use crate::protocol::modern::{self, Answer, ByeReason, ErrorCode, OkBody};
+use crate::protocol::modern::{self, Answer, ByeReason, ErrorCode, KeyedLine, OkBody};
 use crate::protocol::{Reply, ServerMessage};
 use crate::server::clock::unix_ms;
 use crate::server::lines::Said;
@@ -173,6 +173,12 @@ impl Broker {
             }
             Effect::Tell(audience, event) => {
                 self.deliver_shared(audience.iter(), |line| modern::encode_event(&event, line));
+            }
+            Effect::TellKeyed(message, keys) => {
+                let line = KeyedLine::new(&message);
+                for (session, key) in keys {
+                    self.deliver_own(session, |out| line.encode_with(&key, out));
+                }
             }
             Effect::End(session) => self.end(session),
             Effect::Work(session, work) => self.give_turn(session, Turn::Work(work)),

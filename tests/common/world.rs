@@ -7,13 +7,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use secure_chat::chat::{
-    Change, Dialect, Directory, Effect, Entries, Hub, Input, KnownBundle, Now, RsaKey, SessionId, Verifier, Work,
-    WorkDone, is_waited_for,
+    Audience, Change, Dialect, Directory, Effect, Entries, Hub, Input, KnownBundle, Now, RsaKey, SessionId, Verifier,
+    Work, WorkDone, is_waited_for,
 };
 use secure_chat::names::{Password, RoomName, UserName};
 use secure_chat::protocol::modern::{
-    Answer, BundleKeys, Event, FromServer, MAX_LINE, OkBody, Request, RequestBody, RequestType, decode_request,
-    decode_server, encode_answer, encode_event, encode_request,
+    Answer, BundleKeys, Event, FromServer, KeyedLine, MAX_LINE, OkBody, Request, RequestBody, RequestType,
+    decode_request, decode_server, encode_answer, encode_event, encode_request,
 };
 use secure_chat::protocol::{ClientMessage, Command, Package, ServerMessage, legacy};
 use secure_chat::transcript::{BundleHash, Ed25519Key, EntryKey, Realm, RosterEntry, RunId, Signature, bundle};
@@ -120,6 +120,17 @@ impl World {
                 assert!(line.len() <= MAX_LINE, "an event of {} bytes", line.len());
                 assert_eq!(decode_server(line.trim_ascii_end(), |_| None), Ok(read));
                 to.iter().for_each(|to| self.hear(to, Heard::Event(*event.clone())));
+            }
+            Effect::TellKeyed(message, keys) => {
+                let line = KeyedLine::new(&message);
+                for (to, key) in keys {
+                    let event = message.with_key(key.clone());
+                    let (mut whole, mut keyed) = (Vec::new(), Vec::new());
+                    encode_event(&event, &mut whole);
+                    line.encode_with(&key, &mut keyed);
+                    assert_eq!(keyed, whole);
+                    self.carry_out(Effect::Tell(Audience::One(to), Box::new(event)), inputs);
+                }
             }
             Effect::Work(to, work) if self.work_waits => self.to_work_on.push_back((to, work)),
             Effect::Work(to, work) => {

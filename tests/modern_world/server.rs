@@ -15,8 +15,8 @@ use secure_chat::crypto::{Bundle, PublicKey, SigningKey};
 use secure_chat::names::Text;
 use secure_chat::names::UserName;
 use secure_chat::protocol::modern::{
-    Answer, BundleKeys, ByeReason, ErrorCode, Event, Hello, Limits, MAX_GUEST_LINE, MAX_LINE, OkBody, Refusal,
-    RequestBody, decode_request, encode_answer, encode_event, encode_hello,
+    Answer, BundleKeys, ByeReason, ErrorCode, Event, Hello, KeyedLine, Limits, MAX_GUEST_LINE, MAX_LINE, OkBody,
+    Refusal, RequestBody, decode_request, encode_answer, encode_event, encode_hello,
 };
 use secure_chat::protocol::{ClientMessage, ServerMessage};
 use secure_chat::transcript::{self, BundleHash, Realm, RunId, Signature, Verb};
@@ -316,6 +316,14 @@ impl Server {
                 encode_event(&event, &mut line);
                 let line = without_end(line);
                 self.out.extend(audience.iter().map(|session| (session, Down::Line(Rc::clone(&line)))));
+            }
+            Effect::TellKeyed(message, keys) => {
+                let keyed = KeyedLine::new(&message);
+                for (session, key) in keys {
+                    let mut line = Vec::new();
+                    keyed.encode_with(&key, &mut line);
+                    self.out.push_back((session, Down::Line(without_end(line))));
+                }
             }
             Effect::End(session) => {
                 self.connections.remove(&session);

@@ -149,18 +149,17 @@ impl Hub {
         self.tell_news_of_legacy(room, &entry); // nobody speaks before the event that lists it
         let (user, token) = (entry.account, &package.encrypted_message);
         let Some(taken) = self.log_message(room, &user, token, None) else { return };
-        let event = |encrypted_key| {
-            let origin = Origin::Legacy { encrypted_key };
-            let (room, user, encrypted_message) = (room.clone(), user.clone(), token.clone());
-            Event::Message(MessageEvent { room, n: taken.n, time: taken.time, user, encrypted_message, origin })
-        };
         let (with_key, without): (Vec<_>, Vec<_>) = self.readers_of(room, package);
+        let origin = Origin::Legacy { encrypted_key: None };
+        let (room, encrypted_message) = (room.clone(), token.clone());
+        let message = MessageEvent { room, n: taken.n, time: taken.time, user, encrypted_message, origin };
         if !without.is_empty() {
             let of = Arc::new(without);
-            self.effects.push(Effect::Tell(Audience::All { of, except: None }, Box::new(event(None))));
+            let event = Event::Message(message.clone());
+            self.effects.push(Effect::Tell(Audience::All { of, except: None }, Box::new(event)));
         }
-        for (reader, key) in with_key {
-            self.tell_one(reader, event(Some(key)));
+        if !with_key.is_empty() {
+            self.effects.push(Effect::TellKeyed(Box::new(message), with_key));
         }
     }
 

@@ -140,6 +140,13 @@ record! {
     }
 }
 
+impl MessageEvent {
+    /// A message of a legacy member as the receiver of this key gets it.
+    pub fn with_key(&self, key: String) -> Event {
+        Event::Message(Self { origin: Origin::Legacy { encrypted_key: Some(key) }, ..self.clone() })
+    }
+}
+
 /// What comes with a message, depending on its sender's wire.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Origin {

@@ -36,7 +36,7 @@ pub use self::request::{
 pub use self::stamp::{ActStamp, Author, Deed, DirectStamp, EntryKind, GrantStamp, Reader, Stamp};
 pub use self::value::{MAX_NUMBER, SessionToken, SignedText, Wrap, name_fits};
 pub use self::wire::{
-    BadLine, FromServer, Refusal, decode_request, decode_server, encode_answer, encode_event, encode_hello,
+    BadLine, FromServer, KeyedLine, Refusal, decode_request, decode_server, encode_answer, encode_event, encode_hello,
     encode_request, fits,
 };
 

@@ -4,9 +4,9 @@ use std::fmt;
 
 use super::answer::{Answer, OkBody, PartBody};
 use super::error_code::{ErrorCode, ErrorWord};
-use super::event::{Event, EventType};
+use super::event::{Event, EventType, MessageEvent};
 use super::hello::Hello;
-use super::json::{Fields, Malformed, Object};
+use super::json::{Fields, Malformed, Object, write_text};
 use super::record::Record;
 use super::request::{Request, RequestBody, RequestType};
 use super::{MAX_LINE, PROTOCOL};
@@ -19,6 +19,9 @@ const OK: &str = "ok";
 const PART: &str = "part";
 const ERROR: &str = "error";
 const PROTOCOL_FIELD: &str = "protocol";
+
+/// How every line ends.
+const END: &[u8] = b"}\n";
 
 /// Why a client's line is no request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -188,6 +191,27 @@ pub fn encode_answer(answer: &Answer, out: &mut Vec<u8>) {
 /// Appends an event's line to `out`.
 pub fn encode_event(event: &Event, out: &mut Vec<u8>) {
     line(out, event.kind().as_str(), |object| event.put(object));
+}
+
+/// A message of a legacy member that goes to many: it is encoded once, and each gets a line with its own key.
+pub struct KeyedLine(Vec<u8>);
+
+impl KeyedLine {
+    /// Encodes a message without a key.
+    pub fn new(message: &MessageEvent) -> Self {
+        let mut out = Vec::new();
+        line(&mut out, EventType::Message.as_str(), |object| message.put(object));
+        out.truncate(out.len().saturating_sub(END.len()));
+        Self(out)
+    }
+
+    /// Appends the line with this key to `out`: it is the last field.
+    pub fn encode_with(&self, key: &str, out: &mut Vec<u8>) {
+        out.extend_from_slice(&self.0);
+        out.extend_from_slice(b",\"encrypted_key\":");
+        write_text(out, key);
+        out.extend_from_slice(END);
+    }
 }
 
 /// Appends the server's first line to `out`.
