@@ -21,6 +21,9 @@ const STALL: Duration = Duration::from_secs(8);
 /// How long at most what is under way is waited for, when the measurement is over.
 const DRAIN: Duration = Duration::from_secs(15);
 
+/// From when the counters are read until latencies count.
+const CATCH_UP: Duration = Duration::from_millis(300);
+
 /// How long after the last delivery what is missing counts as lost.
 const LATE: Duration = Duration::from_secs(2);
 
@@ -207,8 +210,10 @@ impl Load {
         self.crowd.settle(Duration::from_millis(300))?;
         self.tally.begun = Instant::now();
         self.go_on(Duration::from_secs_f64(self.cell.warmup))?;
-        self.tally.measuring = true;
         let first = self.edge()?;
+        // To read the counters of a thousand threads takes a while, in which nothing is said: what that held up is not the server's.
+        self.go_on(Duration::from_secs_f64(self.cell.warmup) + CATCH_UP)?;
+        self.tally.measuring = true;
         self.go_on(Duration::from_secs_f64(self.cell.warmup + self.cell.measure))?;
         self.tally.measuring = false;
         let last = self.edge()?;
