@@ -38,6 +38,11 @@ fn den() -> RoomName {
     RoomName::new("den")
 }
 
+/// As many of bob's sessions in the room as are told by name who comes.
+fn crowd(world: &mut World) -> Vec<Member> {
+    (0..=255).map(|n| Member::in_room(world, "bob", 2, n, "den")).collect()
+}
+
 /// The members events among these.
 fn members(events: Vec<Event>) -> Vec<MembersEvent> {
     let members = |event| if let Event::Members(members) = event { Some(members) } else { None };
@@ -228,7 +233,7 @@ fn who_lacks_a_key_may_ask_for_it() {
 #[test]
 fn a_large_room_is_told_of_many_changes_at_once() {
     let mut world = world();
-    let mut first: Vec<_> = (0..=255).map(|n| Member::in_room(&mut world, "bob", 2, n, "den")).collect();
+    let mut first = crowd(&mut world);
     assert_eq!(first[0].heard(&mut world).len(), 255);
     first[0].who(&mut world);
     let mut late: Vec<_> = (0..20).map(|n| Member::new(&mut world, "carol", 3, n)).collect();
@@ -271,7 +276,7 @@ fn a_large_room_is_told_of_many_changes_at_once() {
 #[test]
 fn a_repeated_join_in_a_large_room_misses_nothing() {
     let mut world = world();
-    let mut first: Vec<_> = (0..=255).map(|n| Member::in_room(&mut world, "bob", 2, n, "den")).collect();
+    let mut first = crowd(&mut world);
     let mut carol = Member::new(&mut world, "carol", 3, 1);
     carol.ask_join(&mut world, "den", Some("pw"));
     world.pass(SECOND);
@@ -291,7 +296,7 @@ fn a_repeated_join_in_a_large_room_misses_nothing() {
 #[test]
 fn a_legacy_member_does_not_speak_before_a_large_room_was_told_that_it_is_there() {
     let mut world = world();
-    let mut first: Vec<_> = (0..=255).map(|n| Member::in_room(&mut world, "bob", 2, n, "den")).collect();
+    let mut first = crowd(&mut world);
     let python = world.legacy("carol");
     world.command(python, "/join den pw");
     first[0].heard(&mut world);
@@ -509,7 +514,7 @@ fn who_waits_for_the_disk_is_not_silent() {
 #[test]
 fn no_more_changes_are_collected_than_an_answer_can_hold() {
     let mut world = world();
-    let mut first: Vec<_> = (0..=255).map(|n| Member::in_room(&mut world, "bob", 2, n, "den")).collect();
+    let mut first = crowd(&mut world);
     let mut late: Vec<_> = (0..1025).map(|n| Member::new(&mut world, "carol", 3, n)).collect();
     first[0].heard(&mut world);
     for member in &mut late {
@@ -924,7 +929,7 @@ fn however_long_somebody_is_muted_the_wire_can_carry_it() {
 #[test]
 fn nobody_on_the_legacy_wire_comes_and_goes_between_two_events_of_a_large_room() {
     let mut world = world();
-    let mut first: Vec<_> = (0..=255).map(|n| Member::in_room(&mut world, "bob", 2, n, "den")).collect();
+    let mut first = crowd(&mut world);
     let god = world.legacy("god");
     first[0].heard(&mut world);
     world.command(god, "/join den");
@@ -1004,7 +1009,7 @@ fn a_password_for_a_room_that_is_another_by_then_is_not_taken() {
 #[test]
 fn a_key_is_asked_for_of_nobody_whose_join_is_not_answered_yet() {
     let mut world = world();
-    let mut first: Vec<_> = (0..=255).map(|n| Member::in_room(&mut world, "bob", 2, n, "den")).collect();
+    let mut first = crowd(&mut world);
     let mut carol = Member::new(&mut world, "carol", 3, 1);
     carol.ask_join(&mut world, "den", Some("pw"));
     world.pass(SECOND);

@@ -22,9 +22,10 @@ fn is_message_of(line: &Line<'_>, who: Who, author: &str) -> bool {
     line.is(who, "message modern") && line.value["user"] == author
 }
 
-#[test]
-fn a_dropped_message_is_noticed_by_its_place() {
-    let (mut world, Cast { alice, bob, carol, .. }) = calm_stage();
+/// The stage after a message of bob's was kept from alice, who has noticed it; and from when on.
+fn stage_with_a_gap() -> (World, Cast, Vec<usize>) {
+    let (mut world, cast) = calm_stage();
+    let Cast { alice, bob, carol, .. } = cast;
     let mut dropped = false;
     tamper(&mut world, move |line| {
         if is_message_of(line, alice, "bob") && !std::mem::replace(&mut dropped, true) {
@@ -35,6 +36,12 @@ fn a_dropped_message_is_noticed_by_its_place() {
     assert_heard(&mut world, bob, "dropped", &[carol]);
     world.say(bob, "den", "next");
     assert_alarmed!(world, mark, alice, Alarm::LogBroken(Broken::Number { .. }));
+    (world, cast, mark)
+}
+
+#[test]
+fn a_dropped_message_is_noticed_by_its_place() {
+    let (mut world, Cast { alice, bob, carol, .. }, mark) = stage_with_a_gap();
     assert_unheard(&world, alice, "dropped");
     // Nothing is sent until she joins again.
     world.say(alice, "den", "into the void");
@@ -48,17 +55,7 @@ fn a_dropped_message_is_noticed_by_its_place() {
 /// The server ends the connection of whoever has found it out: coming back by itself is not what the person was asked for.
 #[test]
 fn a_lost_connection_makes_nobody_speak_in_a_room_that_is_split() {
-    let (mut world, Cast { alice, bob, carol, .. }) = calm_stage();
-    let mut dropped = false;
-    tamper(&mut world, move |line| {
-        if is_message_of(line, alice, "bob") && !std::mem::replace(&mut dropped, true) {
-            line.drop();
-        }
-    });
-    let mark = world.mark();
-    assert_heard(&mut world, bob, "dropped", &[carol]);
-    world.say(bob, "den", "next");
-    assert_alarmed!(world, mark, alice, Alarm::LogBroken(Broken::Number { .. }));
+    let (mut world, Cast { alice, bob, carol, .. }, mark) = stage_with_a_gap();
     world.cut(alice);
     world.pass(Duration::from_secs(3));
     assert_heard(&mut world, bob, "she hears on", &[alice, carol]);
