@@ -97,12 +97,11 @@ impl Throttle {
     pub(super) fn begin(&mut self, now: Duration, address: IpAddr, what: Try<'_>) -> Result<(), Duration> {
         let network = network(address);
         let wait = self.wait(now, network, what);
-        let under_way = self.under_way.get(&network).copied().unwrap_or_default();
-        let wait = if under_way >= AT_ONCE { wait.max(Duration::from_secs(1)) } else { wait };
+        let wait = if self.is_full(network) { wait.max(Duration::from_secs(1)) } else { wait };
         if !wait.is_zero() {
             return Err(wait);
         }
-        self.under_way.insert(network, under_way + 1);
+        *self.under_way.entry(network).or_default() += 1;
         Ok(())
     }
 

@@ -9,7 +9,8 @@
 //!                                              ▼ socket full: a drain thread of its own takes over
 //! ```
 //!
-//! Waits form a DAG: connections, handshakes and the store wait for the broker, the broker for nobody.
+//! Waits form a DAG: connections wait for checks, which wait for nobody; connections, handshakes and the store wait for the
+//! broker, the broker for nobody.
 
 mod broker;
 mod checks;
