@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::jobs::Target;
 use super::keys::Found;
+use super::room::GOING;
 use super::roster::MOST_ENTRIES;
 use super::{Machine, Trust};
 use crate::client::alarm::{Alarm, names};
@@ -88,9 +89,11 @@ impl Machine {
     }
 
     fn judge_entry(&mut self, entry: &RosterEntry, unusable: &BTreeSet<Target>) -> Judged {
-        match self.stay.as_ref().and_then(|stay| stay.is_going(entry, self.now.elapsed)) {
-            Some(true) => return Judged::Out("left or was put out, and the server lists it still".to_owned()),
-            Some(false) => return Judged::Going,
+        match self.stay.as_ref().and_then(|stay| stay.going_for(entry, self.now.elapsed)) {
+            Some(long) if long > GOING => {
+                return Judged::Out("left or was put out, and the server lists it still".to_owned());
+            }
+            Some(_) => return Judged::Going,
             None => {}
         }
         match entry.key {

@@ -14,17 +14,14 @@ use crate::client::alarm::{Alarm, counted};
 use crate::client::people::RoomSeen;
 use crate::client::shown::Room;
 use crate::names::{Password, RoomName, Text, UserName};
-use crate::protocol::modern::{ErrorCode, JoinOk, RemovedWhy};
+use crate::protocol::modern::{ErrorCode, JoinOk, MAX_LISTED, RemovedWhy};
 use crate::transcript::{ChangesHash, EntryKey, Event, Position, RoomId, RosterEntry, RunId, changes_hash};
-
-/// The largest room whose members are asked for at once: it lists its changes by name.
-const SMALL: u64 = 256;
 
 /// Most announced leavings whose removal has not come.
 const MOST_LEAVING: usize = 1_024;
 
 /// How long the server may list somebody whose going was signed before that is said.
-const GOING: Duration = Duration::from_secs(10);
+pub(super) const GOING: Duration = Duration::from_secs(10);
 
 /// Why nothing is sent in the room any more, until the next join.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -108,10 +105,10 @@ impl Stay {
         self.leaving.clear();
     }
 
-    /// Whether somebody is going who is still listed; `Some(true)` for too long.
-    pub(super) fn is_going(&self, entry: &RosterEntry, now: Duration) -> Option<bool> {
+    /// For how long somebody who is listed has been going, if that was signed.
+    pub(super) fn going_for(&self, entry: &RosterEntry, now: Duration) -> Option<Duration> {
         let since = self.leaving.get(&(entry.account.clone(), entry.run))?;
-        Some(now > *since + GOING)
+        Some(now.saturating_sub(*since))
     }
 
     /// Whom the author at a place did not know to be gone.
@@ -199,8 +196,8 @@ impl Machine {
             room: ok.room,
         });
         self.tell_of_room(ok.count);
-        if ok.count <= SMALL {
-            self.ask_who();
+        if ok.count <= MAX_LISTED as u64 {
+            self.ask_who(); // from then on, its changes say by name who is there
         }
     }
 
@@ -225,8 +222,8 @@ impl Machine {
         let last = self.rooms.entry(id).or_default().last.replace(head)?;
         match before.n.checked_sub(last.n) {
             Some(0) if before == last => {}
-            Some(1..) => {
-                let missed = usize::try_from(before.n - last.n).unwrap_or(usize::MAX);
+            Some(missed @ 1..) => {
+                let missed = usize::try_from(missed).unwrap_or(usize::MAX);
                 let events = counted(missed, "event of the room was", "events of the room were");
                 self.say(format!("{events} missed since you were here last."));
             }

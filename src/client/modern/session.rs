@@ -134,7 +134,7 @@ impl Machine {
         let signs = key.is_ok_and(|key| key.verify(&transcript::hello(exporter), &hello.signature));
         if !signs || hello.realm != self.realm {
             let known = KeyName::from(self.realm);
-            let unsent = self.unsent_words();
+            let unsent = self.unsent_words().map_or_else(String::new, |words| format!(" {words}"));
             let words = format!(
                 "The server is not the known one, or somebody is in between. Nothing was sent to it.{unsent}\n  known: \
                  {known}\n  shown: {}{}",
@@ -297,8 +297,9 @@ impl Machine {
         }
         self.interrupt_task();
         if self.scripted || self.ending || bye == Some(ByeReason::Replaced) {
-            let unsent = self.unsent_words();
-            return self.end(Output::Failed(format!("The connection to the server is lost: {why}.{unsent}")));
+            let lost = format!("The connection to the server is lost: {why}.");
+            let words: Vec<String> = std::iter::once(lost).chain(self.unsent_words()).collect();
+            return self.end(Output::Failed(words.join(" ")));
         }
         let wait = self.wait(failed);
         if was_up || failed == 1 {
@@ -308,14 +309,11 @@ impl Machine {
         self.out.push(Output::Reconnect { at: self.now.elapsed + wait });
     }
 
-    /// How many lines will not be sent, with a space before it; nothing when all were.
-    pub(super) fn unsent_words(&mut self) -> String {
+    /// How many lines will not be sent, if there are any.
+    pub(super) fn unsent_words(&mut self) -> Option<String> {
         let unsent = self.waiting();
         self.unsent |= unsent > 0;
-        match unsent {
-            0 => String::new(),
-            unsent => format!(" {} not sent.", counted(unsent, "line was", "lines were")),
-        }
+        (unsent > 0).then(|| format!("{} not sent.", counted(unsent, "line was", "lines were")))
     }
 
     /// Doubles with each attempt that fails; up to as much more is drawn, so that not everyone comes back at once.

@@ -8,7 +8,6 @@ use super::direct::DirectTask;
 use super::say::Say;
 use super::session::Link;
 use super::{Asked, Done, MOST_LINES, Machine, Output, RequestBody};
-use crate::client::alarm::counted;
 use crate::client::shown::Name;
 use crate::client::typed::command::Command;
 use crate::client::typed::{Typed, help};
@@ -172,10 +171,8 @@ impl Machine {
             return;
         }
         if matches!(self.link, Link::Down { .. } | Link::Greeting { .. }) && !self.scripted {
-            let waiting = self.waiting();
-            if waiting > 0 {
-                self.unsent = true;
-                self.say(format!("{} not sent.", counted(waiting, "line was", "lines were")));
+            if let Some(words) = self.unsent_words() {
+                self.say(words);
             }
             return self.end(Output::Close);
         }
