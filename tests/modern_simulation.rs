@@ -22,6 +22,7 @@ mod modern_world;
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, BinaryHeap, HashMap, HashSet, VecDeque};
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Mutex;
 use std::time::Duration;
 
 use rand::rngs::StdRng;
@@ -859,7 +860,11 @@ fn memory() -> usize {
     statm.split_whitespace().nth(1).and_then(|pages| pages.parse::<usize>().ok()).unwrap_or_default() * 4096
 }
 
-fn play(people: usize, steps: u64, seed: u64) {
+/// What a play of any length is made of.
+const ALWAYS: [&str; 6] =
+    ["messages shown", "direct messages", "connections lost", "crashes", "acts shown", "legacy messages"];
+
+fn play(people: usize, steps: u64, seed: u64, also: &[&str]) {
     let begun = std::time::Instant::now();
     let mut simulation = Simulation::new(people, seed);
     let result = catch_unwind(AssertUnwindSafe(|| {
@@ -878,13 +883,23 @@ fn play(people: usize, steps: u64, seed: u64) {
         println!("SEED={seed} PEOPLE={people} STEPS={steps}: failed at step {}", simulation.steps);
         std::panic::resume_unwind(panic);
     }
-    for what in ["messages shown", "direct messages", "connections lost", "crashes", "acts shown", "legacy messages"] {
+    for what in ALWAYS.iter().chain(also) {
         assert!(simulation.counts.contains_key(what), "there were no {what}");
     }
 }
 
+/// Memory is the process's: one at a time.
+static ALONE: Mutex<()> = Mutex::new(());
+
 #[test]
 fn people_understand_each_other_whatever_happens() {
-    let seed = number("SEED", 1);
-    play(number("PEOPLE", 12) as usize, number("STEPS", 60_000), seed);
+    let _alone = ALONE.lock();
+    play(number("PEOPLE", 12) as usize, number("STEPS", 500_000), number("SEED", 1), &["starts of the server"]);
+}
+
+/// So many that changes of a room's members are told by their hash.
+#[test]
+fn a_crowd_understands_each_other_whatever_happens() {
+    let _alone = ALONE.lock();
+    play(300, 120_000, number("SEED", 1), &[]);
 }

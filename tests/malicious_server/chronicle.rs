@@ -41,7 +41,7 @@ impl Chronicle {
             kind if kind.starts_with("message") || kind.starts_with("act") => self.step(line),
             _ => {}
         }
-        if line["n"].is_u64() && id.is_none() {
+        if id.is_none() {
             self.lines.push(line.clone());
         }
     }

@@ -68,7 +68,7 @@ impl Stage {
 
     fn play(&mut self, scene: &Scene) -> Play<'_> {
         self.meddler.borrow_mut().hash_members = scene.hashed;
-        let mut play = Play { world: &mut self.world, cast: self.cast, expected: Vec::new() };
+        let mut play = Play::new(&mut self.world, self.cast);
         (scene.play)(&mut play);
         play
     }
@@ -97,7 +97,7 @@ impl Stage {
     }
 
     fn everyone_speaks(&mut self) -> Vec<String> {
-        let mut play = Play { world: &mut self.world, cast: self.cast, expected: Vec::new() };
+        let mut play = Play::new(&mut self.world, self.cast);
         for who in [play.cast.bob, play.cast.alice, play.cast.carol] {
             play.says(who);
         }

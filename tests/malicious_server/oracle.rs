@@ -9,7 +9,7 @@ use std::collections::{HashMap, HashSet};
 use secure_chat::client::modern::{Place as ShownPlace, Shown, ShownAct, Trust};
 use secure_chat::crypto::envelope;
 use secure_chat::names::{Text, UserName};
-use secure_chat::transcript::RunId;
+use secure_chat::transcript::{RunId, Verb};
 use serde_json::Value;
 
 use crate::modern_world::{Person, Place, Seen, Sent, Who, World, keys};
@@ -213,11 +213,27 @@ impl Oracle {
         if kind == "direct" && line["user"] != name.as_str() {
             return Err(format!("a direct message of {account} to {} is opened by {name}", line["user"]));
         }
-        let was_shown = world[sender].screen[..shown].iter().any(|seen| match seen {
-            Seen::Server(words) | Seen::Say(words) => words.contains(name.as_str()),
-            _ => false,
+        // Who goes is to be told of again. A direct message is for whoever it names, in a room or not.
+        let mut told = world[sender].screen[..shown].iter().rev().filter_map(|seen| match seen {
+            Seen::Act(act) if kind != "direct" && goes(act, name) => Some(false),
+            Seen::Server(words) if kind != "direct" && words.starts_with(&format!("{name} is gone")) => Some(false),
+            Seen::Server(words) | Seen::Say(words) if words.contains(name.as_str()) => Some(true),
+            _ => None,
         });
-        if was_shown { Ok(()) } else { Err(format!("{name} reads a {kind} of {account}, who was not told")) }
+        match told.next() {
+            Some(true) => Ok(()),
+            Some(false) => Err(format!("{name} reads a {kind} of {account}, who was told that it went")),
+            None => Err(format!("{name} reads a {kind} of {account}, who was not told")),
+        }
+    }
+}
+
+/// Whether somebody goes by an act.
+fn goes(act: &ShownAct, name: &str) -> bool {
+    match act.verb {
+        Verb::Kick | Verb::Ban => act.target.as_str() == name,
+        Verb::Leave => act.author.as_str() == name,
+        _ => false,
     }
 }
 

@@ -3,10 +3,11 @@
 
 use std::time::Duration;
 
-use secure_chat::client::modern::Trust;
+use secure_chat::client::modern::{ShownAct, Trust};
+use secure_chat::transcript::Verb;
 use serde_json::json;
 
-use crate::modern_world::{Old, Who, World};
+use crate::modern_world::{Old, Seen, Who, World};
 
 /// Who is there. Bob owns the room den; alice has verified him; dave is on the legacy wire. Mallory is the adversary's own
 /// account, with keys of its own.
@@ -50,9 +51,18 @@ pub struct Play<'a> {
     pub cast: Cast,
     /// What is to be shown, to whom.
     pub expected: Vec<(Who, String)>,
+    /// The acts that are to be shown, to whom and in whose name.
+    acts: Vec<(Who, String, Verb)>,
+    /// What was on the screens before.
+    mark: Vec<usize>,
 }
 
-impl Play<'_> {
+impl<'a> Play<'a> {
+    pub fn new(world: &'a mut World, cast: Cast) -> Self {
+        let mark = world.mark();
+        Self { world, cast, expected: Vec::new(), acts: Vec::new(), mark }
+    }
+
     fn text(&self, words: &str) -> String {
         format!("{words} {}", self.world.said.len())
     }
@@ -82,7 +92,16 @@ impl Play<'_> {
     /// Somebody on the legacy wire says something: nobody vouches for it.
     fn dave_says(&mut self) {
         let text = self.text("dave here,");
+        let Cast { alice, bob, carol, .. } = self.cast;
+        self.expected.extend([alice, bob, carol].map(|to| (to, text.clone())));
         self.world.say_legacy(self.cast.dave, &text);
+    }
+
+    /// Somebody does something that these are to see.
+    fn does(&mut self, who: Who, line: &str, verb: Verb, seen_by: &[Who]) {
+        let author = self.world[who].account.clone();
+        self.acts.extend(seen_by.iter().map(|to| (*to, author.clone(), verb)));
+        self.world.type_line(who, line);
     }
 
     pub fn pass(&mut self, seconds: u64) {
@@ -94,11 +113,29 @@ impl Play<'_> {
         let lacks = |(who, text): &&(Who, String)| {
             let trust = self.world[*who].trust_of(0, text);
             let author = &self.world.said[text].author;
-            let wanted = if *author == "bob" && *who == self.cast.alice { Trust::Verified } else { Trust::Pinned };
-            trust != Some(wanted)
+            trust != Some(self.trust(*who, author))
         };
         let missing = self.expected.iter().filter(lacks);
-        missing.map(|(who, text)| format!("{} was not shown: {text}", self.world[*who].account)).collect()
+        let missing = missing.map(|(who, text)| format!("{} was not shown: {text}", self.world[*who].account));
+        let undone = self.acts.iter().filter(|(who, author, verb)| {
+            let is_it = |act: &ShownAct| {
+                act.author.as_str() == author && act.verb == *verb && act.trust == self.trust(*who, author)
+            };
+            let seen = &self.world[*who].screen[self.mark[who.0]..];
+            !seen.iter().any(|seen| matches!(seen, Seen::Act(act) if is_it(act)))
+        });
+        let undone =
+            undone.map(|(who, author, verb)| format!("{} was not shown: {author}: {verb:?}", self.world[*who].account));
+        missing.chain(undone).collect()
+    }
+
+    /// How somebody is to see what an author said or did.
+    fn trust(&self, who: Who, author: &str) -> Trust {
+        match author {
+            "dave" => Trust::Unsigned,
+            "bob" if who == self.cast.alice => Trust::Verified,
+            _ => Trust::Pinned,
+        }
     }
 }
 
@@ -160,7 +197,7 @@ fn come_back(play: &mut Play<'_>) {
 
 fn epoch(play: &mut Play<'_>) {
     let Cast { alice, bob, carol, .. } = play.cast;
-    play.world.type_line(carol, "/leave");
+    play.does(carol, "/leave", Verb::Leave, &[alice, bob]);
     play.says_in(bob, "den", &[alice]);
     play.world.type_line(carol, "/join den pw");
     play.says(bob);
@@ -171,16 +208,17 @@ fn epoch(play: &mut Play<'_>) {
 fn acts(play: &mut Play<'_>) {
     let Cast { alice, bob, carol, .. } = play.cast;
     let topic = play.text("the topic is");
-    play.world.type_line(bob, &format!("/topic {topic}"));
-    play.world.type_line(bob, "/mute carol 1m");
+    let others = [alice, carol];
+    play.does(bob, &format!("/topic {topic}"), Verb::Topic, &others);
+    play.does(bob, "/mute carol 1m", Verb::Mute, &others);
     let unheard = play.text("nobody hears");
     play.world.say(carol, "den", &unheard);
-    play.world.type_line(bob, "/unmute carol");
+    play.does(bob, "/unmute carol", Verb::Unmute, &others);
     play.says(carol);
-    play.world.type_line(bob, "/room passwd pw");
-    play.world.type_line(bob, "/room modern-only on");
+    play.does(bob, "/room passwd pw", Verb::Password, &others);
+    play.does(bob, "/room modern-only on", Verb::Flags, &others);
     play.says(alice);
-    play.world.type_line(bob, "/room modern-only off");
+    play.does(bob, "/room modern-only off", Verb::Flags, &others);
     play.world.type_line(carol, "/who");
     play.world.type_line(carol, "/readers");
     play.says(bob);
@@ -188,7 +226,7 @@ fn acts(play: &mut Play<'_>) {
 
 fn kick(play: &mut Play<'_>) {
     let Cast { alice, bob, carol, .. } = play.cast;
-    play.world.type_line(bob, "/kick alice too loud");
+    play.does(bob, "/kick alice too loud", Verb::Kick, &[alice, carol]);
     play.says_in(carol, "den", &[bob]);
     play.world.type_line(alice, "/join den pw");
     play.says(bob);
@@ -197,10 +235,10 @@ fn kick(play: &mut Play<'_>) {
 
 fn ban(play: &mut Play<'_>) {
     let Cast { alice, bob, carol, .. } = play.cast;
-    play.world.type_line(bob, "/ban carol 1m");
+    play.does(bob, "/ban carol 1m", Verb::Ban, &[alice, carol]);
     play.world.type_line(carol, "/join den pw");
     play.says_in(alice, "den", &[bob]);
-    play.world.type_line(bob, "/unban carol");
+    play.does(bob, "/unban carol", Verb::Unban, &[alice]);
     play.world.type_line(carol, "/join den pw");
     play.says(carol);
     play.says(alice);
@@ -215,7 +253,7 @@ fn another_room(play: &mut Play<'_>) {
     }
     play.says_in(bob, &room, &[alice, carol]);
     play.says_in(alice, &room, &[bob, carol]);
-    play.world.type_line(carol, &format!("/room delete {room}"));
+    play.does(carol, &format!("/room delete {room}"), Verb::Delete, &[alice, bob]);
     for who in [alice, bob, carol] {
         play.world.type_line(who, "/join den pw");
     }

@@ -215,7 +215,7 @@ impl Machine {
         }
         let argument = deed.argument.to_text();
         let shown = ShownAct { author: name, trust: Trust::Own, verb: deed.verb, target, argument };
-        self.act_applies(&shown, true);
+        self.act_applies(&shown, Some(accepted.n));
         if !moves_on {
             self.out.push(Output::Act(shown));
         }
@@ -287,9 +287,9 @@ impl Machine {
         if let Some(at) = self.place(Thing::Act, &author, &stamp.at) {
             // Its removal is told by this act, as soon as it is checked.
             if let (Verb::Leave, Some(stay)) = (event.deed.verb, &mut self.stay) {
-                stay.note_leaving(author.user.clone(), reader.run, self.now.elapsed);
+                stay.note_leaving(author.user.clone(), reader.run, event.n, self.now.elapsed);
             }
-            self.hear(author, Signed::Act(Did { at, deed: event.deed, stamp }));
+            self.hear(author, Signed::Act(Did { at, n: event.n, deed: event.deed, stamp }));
         }
     }
 
@@ -302,29 +302,29 @@ impl Machine {
             target: UserName::new(event.deed.target.as_str()),
             argument: event.deed.argument.to_text(),
         };
-        self.act_applies(&shown, false);
+        self.act_applies(&shown, None);
     }
 
     /// An act whose signature holds.
     pub(super) fn take_act(&mut self, author: UserName, trust: Trust, did: Did) {
-        let Did { at, deed, .. } = did;
+        let Did { at, n, deed, .. } = did;
         let target = UserName::new(deed.target.as_str());
         let shown = ShownAct { author, trust, verb: deed.verb, target, argument: deed.argument.to_text() };
         if self.stay.as_ref().is_some_and(|stay| stay.id == at.id) {
-            self.act_applies(&shown, true);
+            self.act_applies(&shown, Some(n));
         }
         self.remember();
         self.out.push(Output::Act(shown));
     }
 
-    /// What an act changes here. Without a signature nothing is loosened.
-    fn act_applies(&mut self, act: &ShownAct, signed: bool) {
-        let (modern_only, now) = (act.argument.as_str() == MODERN_ONLY, self.now.elapsed);
+    /// What an act changes here; `signed` is the place of one whose signature holds. Without, nothing is loosened.
+    fn act_applies(&mut self, act: &ShownAct, signed: Option<u64>) {
+        let modern_only = act.argument.as_str() == MODERN_ONLY;
         let Some(stay) = &mut self.stay else { return };
         match act.verb {
             Verb::Topic => stay.topic = act.argument.clone(),
-            Verb::Kick | Verb::Ban if signed => stay.note_put_out(&act.target, now),
-            Verb::Flags if signed || modern_only => {
+            Verb::Kick | Verb::Ban => signed.into_iter().for_each(|n| stay.put_out_is_signed(n)),
+            Verb::Flags if signed.is_some() || modern_only => {
                 (stay.modern_only, stay.bars_legacy) = (modern_only, modern_only);
                 stay.prepared = None;
                 let room = stay.room.clone();

@@ -171,8 +171,8 @@ impl Machine {
     /// Says who can read, before they can, when there is somebody new. Whom the roster lists no more is new the next time.
     fn tell_new_readers(&mut self, readers: Vec<([u8; 32], UserName, Option<Trust>)>) {
         let Some(stay) = &mut self.stay else { return };
-        let all: BTreeSet<[u8; 32]> = readers.iter().map(|(key, ..)| *key).collect();
-        let new: Vec<_> = readers.iter().filter(|(key, ..)| !stay.told_readers.contains(key)).collect();
+        let all = readers.iter().map(|(key, account, _)| (*key, account.clone())).collect();
+        let new: Vec<_> = readers.iter().filter(|(key, ..)| !stay.told_readers.contains_key(key)).collect();
         stay.told_readers = all;
         let was_told_alone = std::mem::replace(&mut stay.told_alone, readers.is_empty());
         if readers.is_empty() && !was_told_alone {

@@ -1,5 +1,6 @@
 //! The room that this client is in: entering it, who comes and goes, how it is left.
 
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
@@ -32,6 +33,16 @@ pub(super) enum Stopped {
     Broken,
 }
 
+/// Somebody whose removal is to come.
+struct Leaving {
+    /// The act, by its place in the room's log.
+    n: u64,
+    /// When it came.
+    since: Duration,
+    /// Whether its signature is known to hold.
+    signed: bool,
+}
+
 /// The own stay in a room.
 pub(super) struct Stay {
     pub(super) room: RoomName,
@@ -48,15 +59,15 @@ pub(super) struct Stay {
     pub(super) bars_legacy: bool,
     /// Everyone for whom is known that what is written next can be read: the roster and the trust as of which.
     pub(super) prepared: Option<u64>,
-    /// The keys that the person was told can read.
-    pub(super) told_readers: BTreeSet<[u8; 32]>,
+    /// The keys that the person was told can read, and whose they are. Whoever goes is told of again.
+    pub(super) told_readers: BTreeMap<[u8; 32], UserName>,
     /// Who was said to be left out.
     pub(super) told_left_out: BTreeSet<(UserName, [u8; 32])>,
     pub(super) told_legacy_inside: bool,
     /// Whether the person was told that nobody can read.
     pub(super) told_alone: bool,
-    /// Whose going was signed, and when that came; the removal is to come.
-    leaving: BTreeMap<(UserName, RunId), Duration>,
+    /// Who is said to go in a way that is signed.
+    leaving: BTreeMap<(UserName, RunId), Leaving>,
     /// When it began.
     pub(super) since: Duration,
     /// Whether this client was here before.
@@ -73,21 +84,41 @@ impl Stay {
 
     /// Whether the person was told that a legacy member can read.
     pub(super) fn told_legacy(&self, entry: &RosterEntry) -> bool {
-        matches!(entry.key, EntryKey::Legacy(Some(hash)) if self.told_readers.contains(&hash.0))
+        matches!(entry.key, EntryKey::Legacy(Some(hash)) if self.told_readers.contains_key(&hash.0))
     }
 
-    /// Somebody signed that an account is put out: what follows needs no further words.
-    pub(super) fn note_put_out(&mut self, account: &UserName, now: Duration) {
+    /// The act at a place puts an account out, of which those count who are listed then: who comes back meanwhile is not meant.
+    pub(super) fn note_put_out(&mut self, account: &UserName, n: u64, now: Duration) {
+        self.forget_told(account);
         let runs = self.roster.entries().filter(|listed| listed.entry.account == *account);
         let runs: Vec<_> = runs.map(|listed| listed.entry.run).collect();
-        runs.into_iter().for_each(|run| self.note_leaving(account.clone(), run, now));
+        runs.into_iter().for_each(|run| self.note(account.clone(), run, Leaving { n, since: now, signed: false }));
     }
 
-    /// Somebody signed to leave.
-    pub(super) fn note_leaving(&mut self, account: UserName, run: RunId, now: Duration) {
-        if self.leaving.len() < MOST_LEAVING {
-            self.leaving.entry((account, run)).or_insert(now);
+    /// The act at a place is signed: the removal of those whom it puts out needs no further words.
+    pub(super) fn put_out_is_signed(&mut self, n: u64) {
+        self.leaving.values_mut().filter(|leaving| leaving.n == n).for_each(|leaving| leaving.signed = true);
+    }
+
+    /// Somebody leaves by the act at a place.
+    pub(super) fn note_leaving(&mut self, account: UserName, run: RunId, n: u64, now: Duration) {
+        self.forget_told(&account);
+        self.note(account, run, Leaving { n, since: now, signed: true });
+    }
+
+    fn note(&mut self, account: UserName, run: RunId, leaving: Leaving) {
+        let is_full = self.leaving.len() >= MOST_LEAVING;
+        match self.leaving.entry((account, run)) {
+            Entry::Occupied(known) if known.get().signed => {}
+            Entry::Occupied(mut known) => drop(known.insert(leaving)),
+            Entry::Vacant(_) if is_full => {}
+            Entry::Vacant(free) => drop(free.insert(leaving)),
         }
+    }
+
+    /// Somebody goes: if the account is listed still, or again, that is said before it can read.
+    pub(super) fn forget_told(&mut self, account: &UserName) {
+        self.told_readers.retain(|_, told| told != account);
     }
 
     /// Somebody came: that it went before does not count any more.
@@ -97,18 +128,19 @@ impl Stay {
 
     /// Somebody went; whether that was signed, and said.
     pub(super) fn went(&mut self, entry: &RosterEntry) -> bool {
-        self.leaving.remove(&(entry.account.clone(), entry.run)).is_some()
+        self.forget_told(&entry.account);
+        self.leaving.remove(&(entry.account.clone(), entry.run)).is_some_and(|leaving| leaving.signed)
     }
 
-    /// So many went, and nobody knows who.
+    /// Some went, and nobody knows who: whoever is listed after that may have come back, and is said to read again.
     pub(super) fn some_went(&mut self) {
         self.leaving.clear();
     }
 
     /// For how long somebody who is listed has been going, if that was signed.
     pub(super) fn going_for(&self, entry: &RosterEntry, now: Duration) -> Option<Duration> {
-        let since = self.leaving.get(&(entry.account.clone(), entry.run))?;
-        Some(now.saturating_sub(*since))
+        let leaving = self.leaving.get(&(entry.account.clone(), entry.run)).filter(|leaving| leaving.signed)?;
+        Some(now.saturating_sub(leaving.since))
     }
 
     /// Whom the author at a place did not know to be gone.
@@ -171,11 +203,14 @@ impl Machine {
             Some(Task::Act(act)) if !is_return || !is_taken || act.leaves() => act.start_over(),
             _ => {}
         }
-        let (told_readers, told_left_out) =
-            was_here.map(|stay| (stay.told_readers, stay.told_left_out)).unwrap_or_default();
+        let known =
+            was_here.map(|stay| (stay.roster.still(&ok.roster, log.head()), stay.told_readers, stay.told_left_out));
+        let (roster, told_readers, told_left_out) = known.unwrap_or_default();
+        let roster = roster.unwrap_or_else(|| Roster::new(self.realm, ok.room_id, ok.room.clone(), ok.roster));
         self.note_counter(ok.room_id, ok.counter);
+        let is_listed = roster.is_full();
         self.stay = Some(Stay {
-            roster: Roster::new(self.realm, ok.room_id, ok.room.clone(), ok.roster),
+            roster,
             id: ok.room_id,
             password,
             log,
@@ -196,7 +231,7 @@ impl Machine {
             room: ok.room,
         });
         self.tell_of_room(ok.count);
-        if ok.count <= MAX_LISTED as u64 {
+        if !is_listed && ok.count <= MAX_LISTED as u64 {
             self.ask_who(); // from then on, its changes say by name who is there
         }
     }
@@ -286,11 +321,12 @@ impl Machine {
         self.request(Asked::Who { room: id }, RequestBody::Who { room });
     }
 
-    /// Somebody was put out, as was signed or said.
+    /// Somebody was put out, as is signed or said.
     pub(super) fn note_kick(&mut self, n: u64, target: &UserName) {
         let now = self.now.elapsed;
         let Some(stay) = &mut self.stay else { return };
         stay.gone.add(n, now, Some(target.clone()), true);
+        stay.note_put_out(target, n, now);
         stay.prepared = None;
         let id = stay.id;
         self.rooms.entry(id).or_default().outgoing.expel(target);

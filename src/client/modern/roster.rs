@@ -55,6 +55,12 @@ impl Roster {
         Self { realm, room_id, room, entries, len: 0, hash, full: false, as_of: None, version: 0 }
     }
 
+    /// The entries that were known, if they have this hash still at another place in the log: they need not be fetched again.
+    pub(super) fn still(self, hash: &RosterHash, at: Position) -> Option<Self> {
+        let is_it = self.full && self.hash == *hash;
+        is_it.then(|| Self { as_of: Some(at), version: self.version + 1, ..self })
+    }
+
     /// Whether everyone is known, as of the log's head.
     pub(super) fn is_full(&self) -> bool {
         self.full

@@ -33,6 +33,8 @@ pub(super) struct Say {
     pub(super) note: u64,
     /// The text; what does not fit the first message follows in others.
     pub(super) parts: VecDeque<Zeroizing<String>>,
+    /// Whether the server took a part.
+    pub(super) begins: bool,
     pub(super) wait: Wait,
     pub(super) rounds: u32,
     pub(super) attempts: u32,
@@ -57,6 +59,7 @@ impl Say {
         Self {
             note,
             parts: [Zeroizing::new(text)].into(),
+            begins: false,
             wait: Wait::Nothing,
             rounds: 0,
             attempts: 0,
@@ -97,6 +100,7 @@ impl Say {
     /// The first part is done; whether there are others.
     pub(super) fn next_part(&mut self) -> bool {
         self.parts.pop_front();
+        self.begins = true;
         self.in_flight = None;
         (self.wait, self.rounds, self.attempts) = (Wait::Nothing, 0, 0);
         !self.parts.is_empty()

@@ -30,6 +30,8 @@ enum Fate {
     Accepted(Option<u64>),
     /// It was not taken; why.
     Refused(String),
+    /// The first messages that it was split into were taken, the others were not; why.
+    Cut(String),
 }
 
 impl fmt::Display for Fate {
@@ -40,6 +42,7 @@ impl fmt::Display for Fate {
             Self::Accepted(Some(n)) => write!(f, "accepted by the server (event {n})"),
             Self::Accepted(None) => f.write_str("accepted by the server"),
             Self::Refused(why) => write!(f, "not sent: {why}"),
+            Self::Cut(why) => write!(f, "only the beginning sent: {why}"),
         }
     }
 }
@@ -103,9 +106,18 @@ impl SentList {
 
     /// It is not sent; gives words that tell which it was.
     pub(super) fn refused(&mut self, note: u64, why: &str) -> String {
+        self.end(note, Fate::Refused(why.to_owned()))
+    }
+
+    /// Its beginning is sent alone; gives words that tell which it was.
+    pub(super) fn cut(&mut self, note: u64, why: &str) -> String {
+        self.end(note, Fate::Cut(why.to_owned()))
+    }
+
+    fn end(&mut self, note: u64, fate: Fate) -> String {
         match self.find(note) {
             Some(followed) => {
-                followed.fate = Fate::Refused(why.to_owned());
+                followed.fate = fate;
                 format!(" It was: {}", followed.text)
             }
             None => String::new(),

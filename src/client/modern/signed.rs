@@ -30,6 +30,8 @@ pub(super) struct Said {
 #[derive(Debug, Clone)]
 pub(super) struct Did {
     pub(super) at: InRoom,
+    /// Its place in the room's log.
+    pub(super) n: u64,
     pub(super) deed: Deed,
     pub(super) stamp: ActStamp,
 }
@@ -80,7 +82,7 @@ impl Signed {
                 let statement = transcript::Statement { author, kind, epoch, counter, at, commitment, message };
                 key.verify(&statement.to_bytes(), &signature)
             }
-            Self::Act(Did { at, deed, stamp }) => {
+            Self::Act(Did { at, deed, stamp, .. }) => {
                 let (room, account) = in_room(at);
                 let author = author_of(realm, &room, &account, author.reader);
                 let (target, argument) = (deed.target.as_str(), deed.argument.as_str());

@@ -140,6 +140,13 @@ impl Machine {
         self.say(format!("Not sent: {why}.{shown}"));
     }
 
+    /// The rest of a message that was split will not be sent, and why.
+    fn not_sent_further(&mut self, note: u64, why: &str) {
+        self.unsent = true;
+        let shown = self.sent.cut(note, why);
+        self.say(format!("Only the beginning was sent: {why}.{shown}"));
+    }
+
     /// The task is done.
     pub(super) fn finish(&mut self) {
         self.task = None;
@@ -155,6 +162,7 @@ impl Machine {
     /// The task will not be done; why.
     pub(super) fn drop_task(&mut self, why: &str) {
         match self.task.take() {
+            Some(Task::Say(say)) if say.begins => self.not_sent_further(say.note(), why),
             Some(Task::Say(say)) => self.not_sent(say.note(), why.to_owned()),
             Some(Task::Direct(direct)) => self.not_sent(direct.note(), why.to_owned()),
             Some(_) => {

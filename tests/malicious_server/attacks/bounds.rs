@@ -102,6 +102,7 @@ fn an_answer_without_an_end_is_bounded_in_size_and_time() {
         }
     });
     let mark = world.mark();
+    world.type_line(alice, "/leave");
     world.type_line(alice, "/join den pw");
     let id = *asked.borrow();
     let entries: Vec<_> = (0..200_u8)
@@ -134,6 +135,7 @@ fn a_room_that_is_too_large_is_said_to_be() {
         }
     });
     let mark = world.mark();
+    world.type_line(alice, "/leave");
     world.type_line(alice, "/join den pw");
     assert_alarmed!(world, mark, alice, Alarm::RoomTooLarge);
     world.say(alice, "den", "anybody?");

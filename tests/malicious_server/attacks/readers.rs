@@ -82,6 +82,7 @@ fn a_list_that_is_not_the_logs_stops_what_would_be_sent() {
             }
         });
         let mark = world.mark();
+        world.type_line(alice, "/leave");
         world.type_line(alice, "/join den pw");
         assert_alarmed!(world, mark, alice, Alarm::BadRoster);
         world.say(alice, "den", "for whom?");
@@ -136,6 +137,43 @@ fn a_ghost_in_a_crowd_is_said_before_it_can_read() {
     let seen = world[alice].transcript(mark[alice.0]);
     assert!(seen.contains("From now on you can be read by: mallory (pinned)"), "{seen}");
     assert_calm(&world, &mark);
+}
+
+/// Bob puts mallory out; the server says by the hash that somebody went, and takes nobody off the list.
+#[test]
+fn who_is_put_out_of_a_crowd_and_listed_still_is_said_before_it_can_read() {
+    let (mut world, Cast { alice, bob, carol, mallory, .. }) = calm_stage();
+    world.type_line(mallory, "/join den pw");
+    for who in [alice, bob, carol] {
+        let text = format!("mallory may read {}", world[who].account);
+        assert_heard(&mut world, who, &text, &[mallory]);
+    }
+    let listed = entry_json(&super::entry_of(&world, mallory));
+    let roster = Rc::new(RefCell::new(Value::Null));
+    let shared = Rc::clone(&roster);
+    tamper(&mut world, move |line| {
+        let mut roster = shared.borrow_mut();
+        if line.way == Way::Down && line.kind == "members listed" {
+            crate::liar::Liar::hash_members(&mut line.value);
+            if line.value["removed_count"] == 1 && line.who != mallory {
+                line.value["roster"] = roster.clone();
+            } else {
+                *roster = line.value["roster"].clone();
+            }
+        }
+        if line.kind == "part who" {
+            line.value["entries"].as_array_mut().unwrap().push(listed.clone());
+        }
+    });
+    // Somebody comes and stays: from then on the roster is known to whoever runs the server.
+    world.arrive_legacy("god", "den", 1);
+    world.type_line(bob, "/kick mallory");
+    for who in [alice, bob, carol] {
+        let mark = world.mark();
+        world.say(who, "den", &format!("{} is among friends", world[who].account));
+        let seen = world[who].transcript(mark[who.0]);
+        assert!(seen.contains("From now on you can be read by: mallory (pinned)"), "{seen}");
+    }
 }
 
 #[test]

@@ -734,3 +734,22 @@ fn who_is_put_out_and_still_listed_gets_nothing_and_that_is_said_after_a_while()
     let left_out = "* carol cannot read you: carol left or was put out, and the server lists it still.";
     assert!(shown.contains(&left_out.to_owned()), "{shown:?}");
 }
+
+const CAROL_READS: &str = "* From now on you can be read by: carol (pinned). /readers names all.";
+
+/// The hash of the members' changes says that somebody went, and the list that nobody did: the server may let in whom it likes,
+/// but not unseen.
+#[test]
+fn who_is_put_out_and_let_in_again_by_the_hash_alone_is_said_to_read() {
+    let mut world = world();
+    world.server.keeps_the_kicked = true;
+    world.server.rooms.get_mut(&room("r")).unwrap().hashes_changes = true;
+    world.types(0, "/kick carol");
+    assert_eq!(world.look(BOB), ["! alice (pinned) kicked carol"]);
+    assert_eq!(world.types(BOB, "is anybody here?"), [CAROL_READS]);
+    let shown = world.types(0, "who?");
+    assert!(shown.contains(&CAROL_READS.to_owned()), "alice put carol out herself: {shown:?}");
+    assert!(world.look(2).contains(&"bob (pinned): is anybody here?".to_owned()));
+    world.looked();
+    assert_eq!(world.types(BOB, "still?"), Vec::<String>::new(), "it is said once");
+}

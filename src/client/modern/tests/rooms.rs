@@ -179,3 +179,55 @@ fn in_a_room_of_two_thousand_the_first_message_costs_a_wrap_for_each_member_and_
     assert_eq!(world.server.requests.values().sum::<usize>(), requests.values().sum::<usize>() + 1);
     assert_eq!(world.look(1), ["alice (pinned): and again"]);
 }
+
+#[test]
+fn who_left_and_came_back_unseen_is_said_to_read_again() {
+    let mut world = World::with(&["alice", "bob", "carol"]);
+    world.server.rooms.get_mut(&room("r")).unwrap().hashes_changes = true;
+    world.types(0, "one");
+    world.looked();
+    world.types(2, "/leave");
+    assert_eq!(world.look(0), ["! carol (pinned) left"]);
+    world.types(2, "/join r pw");
+    assert_eq!(world.types(0, "two"), ["* From now on you can be read by: carol (pinned). /readers names all."]);
+    assert!(world.look(2).contains(&"alice (pinned): two".to_owned()));
+}
+
+/// A kick is checked when its author's keys have come: who was put out by it may be back by then.
+#[test]
+fn who_is_back_before_the_kick_is_checked_is_not_taken_for_gone() {
+    for comes_back in [true, false] {
+        let mut world = World::with(&["alice", "bob", "carol"]);
+        world.types(1, "one");
+        let held = Rc::new(RefCell::new(Vec::new()));
+        let hold = Rc::clone(&held);
+        world.tamper = Some(Box::new(move |to, what| match what {
+            What::Answer(Answer::Part { .. } | Answer::Ok { body: OkBody::Bundles { .. }, .. }) if to == 1 => {
+                hold.borrow_mut().push(what);
+                Vec::new()
+            }
+            what => vec![what],
+        }));
+        let dave = world.connect(9, 3, Pins::default());
+        world.types(dave, "/login dave pw");
+        world.types(dave, "/join r pw");
+        world.looked();
+        world.server.keeps_the_kicked = !comes_back;
+        world.types(dave, "/kick carol");
+        if comes_back {
+            assert_eq!(world.look(1), ["-- carol is gone: the connection is lost"]);
+            world.types(2, "/join r pw");
+            assert_eq!(world.look(1), ["-- carol came"]);
+        }
+        world.tamper = None;
+        let late = held.take();
+        assert!(!late.is_empty(), "bob asked for dave's keys");
+        late.iter().for_each(|what| world.hears(1, what));
+        world.settle();
+        assert_eq!(world.look(1), ["! dave (pinned) kicked carol"]);
+        let reads = if comes_back { "carol, dave" } else { "dave" };
+        let said = format!("* From now on you can be read by: {reads} (pinned). /readers names all.");
+        assert_eq!(world.types(1, "two"), [said]);
+        assert_eq!(world.look(2).contains(&"bob (pinned): two".to_owned()), comes_back);
+    }
+}

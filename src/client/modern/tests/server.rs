@@ -526,6 +526,10 @@ impl Server {
                 let entry = self.entry(s);
                 self.change(&name, Vec::new(), vec![entry], Some(s), out);
             }
+            Verb::Kick if self.keeps_the_kicked && self.rooms[&name].hashes_changes => {
+                let kept: Vec<_> = self.rooms[&name].entries.iter().filter(here).cloned().collect();
+                self.change(&name, kept.clone(), kept, None, out);
+            }
             Verb::Kick if self.keeps_the_kicked => {}
             Verb::Kick => self.put_out(&name, &target, RemovedWhy::Kicked, out),
             _ => {}
