@@ -152,11 +152,31 @@ fn a_script_ends_when_the_server_took_everything_and_its_exit_code_tells() {
         ("/login bot pw\n/nonsense\n", 1, "There is no command"),
         ("/login bot pw\n/join den pw\n/msg nobody hi\n", 1, "Not sent: "),
         ("/login bot pw\n/join den pw\n/quit\nnever taken\n", 0, ""),
+        ("/login bot pw\n/join den pw\n/passwd\npw\nnew\nnew\n", 1, "passwords are asked for at a terminal alone"),
+        ("/login bot\npw\n", 1, "passwords are asked for at a terminal alone"),
+        ("/login bot pw\n/accept alice\n", 1, "alice has shown no other key"),
+        ("/login bot pw\n/topic\n", 1, "You are in no room"),
     ] {
         let ended = run(&address, &home, script);
         assert_eq!(ended.status.code(), Some(code), "{script}: {ended:?}");
         assert!(text(&ended.stderr).contains(why), "{script}: {ended:?}");
     }
+    // What followed a line without its password was heard by nobody.
+    run(&address, &home, "/login bot pw\n/join den pw\nthe end\n");
+    let heard: Vec<String> =
+        std::iter::repeat_with(|| alice.shows("bot (pinned)")).take_while(|line| !line.ends_with("the end")).collect();
+    assert!(heard.iter().all(|line| line == "bot (pinned) left"), "{heard:?}");
+}
+
+#[cfg(unix)]
+#[test]
+fn who_is_ended_by_a_signal_says_so_to_the_room() {
+    let dir = tempfile::tempdir().unwrap();
+    let server = Server::start(dir.path());
+    let (alice, bob) = two_in_a_room(&server, dir.path());
+    let killed = Command::new("kill").args(["-TERM", &bob.child.id().to_string()]).status().unwrap();
+    assert!(killed.success());
+    alice.shows("bob (pinned) left");
 }
 
 #[test]

@@ -417,14 +417,28 @@ pub(super) fn counted(count: usize, one: &str, many: &str) -> String {
     if count == 1 { format!("1 {one}") } else { format!("{count} {many}") }
 }
 
-/// How long something lasts: until a time in milliseconds since 1970, in minutes from `unix`.
+/// How long something lasts: until a time in milliseconds since 1970, from `unix` seconds on, rounded up.
 pub(super) fn until(until: Option<u64>, unix: u64) -> String {
-    match until.map(|until| (until / 1000).saturating_sub(unix).div_ceil(60)) {
-        None => "for good".to_owned(),
-        Some(0 | 1) => "for a minute".to_owned(),
-        Some(minutes) if minutes < 120 => format!("for {minutes} minutes"),
-        Some(minutes) if minutes < 48 * 60 => format!("for {} hours", minutes.div_ceil(60)),
-        Some(minutes) => format!("for {} days", minutes.div_ceil(24 * 60)),
+    let Some(seconds) = until.map(|until| (until / 1000).saturating_sub(unix)) else {
+        return "for good".to_owned();
+    };
+    let unit = match seconds {
+        0..120 => 1,
+        120..7_200 => 60,
+        7_200..172_800 => 3_600,
+        _ => 86_400,
+    };
+    lasting(seconds.div_ceil(unit) * unit)
+}
+
+/// So many seconds, exactly, in the largest unit that allows it: `for 90 seconds`, `for 2 hours`.
+pub(super) fn lasting(seconds: u64) -> String {
+    let units = [(86_400, "day"), (3_600, "hour"), (60, "minute")];
+    let fits = |(unit, _): &(u64, &str)| seconds > 0 && seconds.is_multiple_of(*unit);
+    let (unit, name) = units.into_iter().find(fits).unwrap_or((1, "second"));
+    match seconds / unit {
+        1 => format!("for 1 {name}"),
+        n => format!("for {n} {name}s"),
     }
 }
 
@@ -519,13 +533,21 @@ mod tests {
         assert_eq!(counted(1, "line was", "lines were"), "1 line was");
         for (ms, words) in [
             (None, "for good"),
-            (Some(30_000), "for a minute"),
+            (Some(30_000), "for 30 seconds"),
+            (Some(60_000), "for 1 minute"),
+            (Some(121_000), "for 3 minutes"),
             (Some(600_000), "for 10 minutes"),
-            (Some(0), "for a minute"),
+            (Some(0), "for 0 seconds"),
+            (Some(2 * 86_400_000 + 1_000), "for 3 days"),
         ] {
             assert_eq!(until(ms, 0), words);
         }
         assert_eq!(until(Some(7_200_000), 0), "for 2 hours");
+        for (seconds, words) in
+            [(1, "for 1 second"), (90, "for 90 seconds"), (3_600, "for 1 hour"), (0, "for 0 seconds")]
+        {
+            assert_eq!(lasting(seconds), words);
+        }
         assert_eq!(until(Some(7 * 86_400_000), 0), "for 7 days");
     }
 }

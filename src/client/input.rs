@@ -54,7 +54,14 @@ pub fn read_plain(terminal: &Terminal, dialect: Dialect, to: &Sender<Typing>) {
         let typing = match stdin.read_until(b'\n', &mut line) {
             Ok(0) => Typing::End,
             Ok(_) => match String::from_utf8(line) {
-                Ok(line) => take_plain(terminal, dialect, line.trim_end_matches(['\n', '\r'])),
+                Ok(line) => match take_plain(terminal, dialect, line.trim_end_matches(['\n', '\r'])) {
+                    Ok(typing) => typing,
+                    // What follows may be meant as the answer, and would go to the room.
+                    Err(why) => {
+                        let _ = to.send(Typing::Say(why)); // main may have ended
+                        Typing::End
+                    }
+                },
                 Err(_) => Typing::Say(format!("Line {number} of the input is not UTF-8 and was not sent.")),
             },
             Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
@@ -68,14 +75,25 @@ pub fn read_plain(terminal: &Terminal, dialect: Dialect, to: &Sender<Typing>) {
 }
 
 /// A line of stdin; somebody who sits at a terminal without the line editor is asked for passwords, too.
-fn take_plain(terminal: &Terminal, dialect: Dialect, line: &str) -> Typing {
-    if !io::stdin().is_terminal() {
-        return Typing::Line(line.to_owned());
+///
+/// # Errors
+/// Why nothing that follows may be taken: a password would have to be asked for where nobody is.
+fn take_plain(terminal: &Terminal, dialect: Dialect, line: &str) -> Result<Typing, String> {
+    let questions = typed::questions(line, dialect);
+    if questions.is_empty() {
+        return Ok(Typing::Line(line.to_owned()));
     }
-    with_passwords(line, typed::questions(line, dialect), |question| {
+    if !io::stdin().is_terminal() {
+        let command = line.split_whitespace().next().unwrap_or_default();
+        return Err(format!(
+            "Not sent, nor is anything that follows: {command} lacks a password, and passwords are asked for at a terminal \
+             alone. Give it in the line."
+        ));
+    }
+    Ok(with_passwords(line, questions, |question| {
         let answer = terminal.edit(|| prompt::hidden(question)).ok_or(Typing::End)?;
         answer.map_err(|error| Typing::Say(format!("Not sent: the password cannot be asked for: {error}.")))
-    })
+    }))
 }
 
 /// The line with the passwords that it lacks, or why it cannot be sent.

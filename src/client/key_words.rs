@@ -60,16 +60,16 @@ pub(super) fn compare(people: &mut People, user: &UserName, offered: Option<KeyN
     lines
 }
 
-/// `/verify NAME yes`.
-pub(super) fn verify(people: &mut People, user: &UserName) -> String {
+/// `/verify NAME yes`; the words of an error say why not.
+pub(super) fn verify(people: &mut People, user: &UserName) -> Result<String, String> {
     let name = Name(user);
     match people.verify(user) {
-        Ok(()) => format!("{name} is verified."),
+        Ok(()) => Ok(format!("{name} is verified.")),
         Err(Refused::KeyChanged) => {
-            format!("The key of {name} is another than when you saw the number: /verify {name}")
+            Err(format!("The key of {name} is another than when you saw the number: /verify {name}"))
         }
-        Err(Refused::Unknown) => format!("No signing key of {name} is known."),
-        Err(_) => format!("Compare the number first: /verify {name}"),
+        Err(Refused::Unknown) => Err(format!("No signing key of {name} is known.")),
+        Err(_) => Err(format!("Compare the number first: /verify {name}")),
     }
 }
 

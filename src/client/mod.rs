@@ -69,7 +69,7 @@ use crate::transcript::RunId;
 const WAITING: usize = 64;
 
 /// How long main may take to end after a signal; it may be stuck in a terminal or a pipe that nobody reads.
-const SIGNAL_GRACE: Duration = Duration::from_secs(2);
+const SIGNAL_GRACE: Duration = Duration::from_secs(3);
 
 /// Runs the client with the command line `args`; the exit codes are those of [`Exit`].
 pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {

@@ -6,6 +6,7 @@ use std::net::Ipv6Addr;
 use std::path::PathBuf;
 use std::str::FromStr;
 
+use clap::builder::BoolishValueParser;
 use clap::error::ErrorKind;
 use clap::parser::ValueSource;
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
@@ -48,7 +49,7 @@ pub struct Options {
     pub accept_realm: Option<Realm>,
 
     /// Speak the old wire with a server that is known to speak the modern one: there, nobody proves who wrote what
-    #[arg(long, env = "CHAT_ALLOW_LEGACY", conflicts_with = "accept_realm")]
+    #[arg(long, env = "CHAT_ALLOW_LEGACY", value_parser = BoolishValueParser::new(), conflicts_with = "accept_realm")]
     pub allow_legacy: bool,
 
     /// What to do instead of chatting

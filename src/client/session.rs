@@ -84,6 +84,7 @@ pub struct Session {
     redial: Option<Redial>,
     work: Work,
     progress: Progress,
+    interrupted: bool,
 }
 
 /// The loop goes on, or ends.
@@ -115,6 +116,7 @@ impl Session {
             redial: None,
             work: Work::start(worker).map_err(Failure::unexpected)?,
             progress: Progress::default(),
+            interrupted: false,
         })
     }
 
@@ -214,10 +216,7 @@ impl Session {
             }
             Event::Worked(done) => self.machine_takes(Input::Done(done), out),
             Event::Dialed(dialed) => self.dialed(*dialed, out)?,
-            Event::Signal => {
-                self.tell_unsent(out);
-                return Err(End::Well);
-            }
+            Event::Signal => self.interrupted(out)?,
             Event::Tick => self.machine_takes(Input::Tick, out),
         }
         Ok(())
@@ -231,12 +230,22 @@ impl Session {
                 out.push(Deed::Show(Line::Own(words)));
             }
             Typing::End => self.machine_takes(Input::EndOfLines, out),
-            Typing::Interrupted => {
-                self.tell_unsent(out);
-                return Err(End::Well);
-            }
+            Typing::Interrupted => self.interrupted(out)?,
             Typing::Failed(why) => return Err(Failure::usage(format!("The input cannot be read: {why}.")).into()),
         }
+        Ok(())
+    }
+
+    /// Ends now, or as soon as the others in the room know of it; the second time, now.
+    fn interrupted(&mut self, out: &mut Vec<Deed>) -> Turn {
+        if std::mem::replace(&mut self.interrupted, true) {
+            return Err(End::Well);
+        }
+        self.tell_unsent(out);
+        if !self.goes_on() {
+            return Err(End::Well);
+        }
+        self.machine_takes(Input::HangUp, out);
         Ok(())
     }
 

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::Parser;
+use clap::builder::BoolishValueParser;
 
 /// A self-hosted chat server. Messages are encrypted end to end: it passes them on and cannot read them.
 ///
@@ -32,7 +33,7 @@ pub struct Options {
     pub god_password_file: Option<PathBuf>,
 
     /// Take no client that speaks the wire of the Python scripts alone
-    #[arg(long, env = "CHAT_NO_LEGACY")]
+    #[arg(long, env = "CHAT_NO_LEGACY", value_parser = BoolishValueParser::new())]
     pub no_legacy: bool,
 
     /// A line that modern clients show when they connect, of at most 1,024 bytes

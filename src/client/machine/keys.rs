@@ -137,19 +137,28 @@ impl Machine {
                 let user = self.keyring.named(&user);
                 let offered = self.keyring.offered(&user);
                 match same {
-                    true => vec![key_words::verify(&mut self.keyring.people, &user)],
+                    true => vec![self.verify(&user)],
                     false => key_words::compare(&mut self.keyring.people, &user, offered),
                 }
             }
             Command::Accept(user, key) => {
                 let user = self.keyring.named(&user);
-                vec![key_words::accepted(&user, self.keyring.accept(&user, key))]
+                let accepted = self.keyring.accept(&user, key);
+                self.unsent |= accepted.is_err();
+                vec![key_words::accepted(&user, accepted)]
             }
             Command::Block(user) => self.block(&user, true),
             Command::Unblock(user) => self.block(&user, false),
             _ => Vec::new(),
         };
         out.extend(lines.into_iter().map(Output::Say));
+    }
+
+    fn verify(&mut self, user: &UserName) -> String {
+        key_words::verify(&mut self.keyring.people, user).unwrap_or_else(|words| {
+            self.unsent = true;
+            words
+        })
     }
 
     fn block(&mut self, user: &UserName, blocked: bool) -> Vec<String> {

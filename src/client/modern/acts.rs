@@ -8,7 +8,7 @@ use super::room::why_stopped;
 use super::signed::{Did, Signed, author_of};
 use super::task::{Step, Task};
 use super::{Machine, Output, RequestBody};
-use crate::client::alarm::{Alarm, Thing, until};
+use crate::client::alarm::{Alarm, Thing, lasting};
 use crate::client::shown::{Name, Trust};
 use crate::names::{Password, Text, UserName};
 use crate::protocol::modern::{
@@ -58,8 +58,8 @@ impl fmt::Display for Unsigned<'_> {
 fn words(verb: Verb, target: &UserName, argument: &Text, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     let name = Name(target);
     let how_long = || match argument.as_str().parse::<u64>() {
-        Ok(seconds) => until(Some(seconds.saturating_mul(1000)), 0),
-        Err(_) => until(None, 0),
+        Ok(seconds) => lasting(seconds),
+        Err(_) => "for good".to_owned(),
     };
     match verb {
         Verb::Kick if argument.as_str().is_empty() => write!(f, "kicked {name}"),
@@ -350,7 +350,7 @@ mod tests {
             (Verb::Kick, "too loud", "bob (verified) kicked eve%3A%20x: too loud"),
             (Verb::Ban, "7200", "bob (verified) banned eve%3A%20x for 2 hours"),
             (Verb::Ban, "", "bob (verified) banned eve%3A%20x for good"),
-            (Verb::Mute, "60", "bob (verified) muted eve%3A%20x for a minute"),
+            (Verb::Mute, "60", "bob (verified) muted eve%3A%20x for 1 minute"),
             (Verb::Topic, "tea", "bob (verified) set the topic: tea"),
             (Verb::Flags, MODERN_ONLY, "bob (verified) keeps the old wire out from now on"),
             (Verb::Flags, "", "bob (verified) lets the old wire in from now on"),

@@ -79,7 +79,7 @@ impl Machine {
                 self.show_rooms(&parts.rooms);
                 self.finish();
             }
-            (Asked::Join { password, room }, OkBody::Join(join)) => {
+            (Asked::Join { password, room, .. }, OkBody::Join(join)) => {
                 self.misplaced = false;
                 self.joined(join, &room, password);
                 self.join_is_over();
@@ -105,8 +105,8 @@ impl Machine {
         let Open { id, asked, .. } = open;
         match asked {
             Asked::Resume => self.resumed(None),
-            Asked::Join { room, .. } => {
-                self.not_joined(&room, code, text);
+            Asked::Join { room, left, .. } => {
+                self.not_joined(&room, left, code, text);
                 self.join_is_over();
             }
             Asked::Who { .. } => self.who_refused(text),

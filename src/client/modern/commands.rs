@@ -2,6 +2,7 @@
 
 use super::acts::{ActTask, MODERN_ONLY};
 use super::requests::Asked;
+use super::room::Stay;
 use super::roster::Listed;
 use super::task::{Queued, Task};
 use super::{Machine, RequestBody};
@@ -11,7 +12,7 @@ use crate::client::key_words;
 use crate::client::people::Verdict;
 use crate::client::shown::{Name, Room};
 use crate::client::typed::command::Command;
-use crate::names::{RoomName, UserName};
+use crate::names::{Password, RoomName, UserName};
 use crate::protocol::modern::Reader;
 use crate::transcript::Verb;
 
@@ -39,15 +40,14 @@ impl Machine {
             Command::Create(room, password) => {
                 self.ask(Asked::Create, RequestBody::Create { room, password, modern_only: false });
             }
-            Command::Join(room, password) => {
-                if self.must_leave_for(&room) {
-                    self.lines.push_front(Queued::Command(Command::Join(room, password)));
+            Command::Join(room, password) => match self.stay_to_leave_for(&room) {
+                Some(stay) => {
+                    let left = stay.room.clone();
+                    self.lines.push_front(Queued::Join { room, password, left });
                     self.task = Some(Task::Act(ActTask::moving_on()));
-                } else {
-                    self.join(room, password);
-                    self.task = Some(Task::Answer);
                 }
-            }
+                None => self.enter(room, password, None),
+            },
             Command::Who => self.begin_who(),
             Command::Direct(..) => {} // is queued with its number
             Command::Readers => self.show_readers(),
@@ -74,7 +74,7 @@ impl Machine {
             Command::ModernOnly(on) => ActTask::new(Verb::Flags, "", if on { MODERN_ONLY } else { "" }, None),
             Command::DeleteRoom(room) => match self.confirmed(room) {
                 true => ActTask::new(Verb::Delete, "", "", None),
-                false => return self.say("To delete the room that you are in: /room delete and its name."),
+                false => return self.cannot("To delete the room that you are in: /room delete and its name."),
             },
             Command::Kick(user, reason) => ActTask::new(Verb::Kick, user.as_str(), reason.as_str(), None),
             Command::Ban(user, seconds) => timed(Verb::Ban, &user, seconds),
@@ -91,10 +91,16 @@ impl Machine {
         self.task = Some(Task::Answer);
     }
 
-    /// Whether another room is to be left first, so that its members see that it was meant.
-    fn must_leave_for(&self, room: &RoomName) -> bool {
+    /// Enters a room, and waits for it.
+    pub(super) fn enter(&mut self, room: RoomName, password: Option<Password>, left: Option<RoomName>) {
+        self.join(room, password, left);
+        self.task = Some(Task::Answer);
+    }
+
+    /// Another room that is to be left first, so that its members see that it was meant.
+    fn stay_to_leave_for(&self, room: &RoomName) -> Option<&Stay> {
         let other = |here: &RoomName| here != room && here.normalized() != room.normalized();
-        self.own().is_some() && self.stay.as_ref().is_some_and(|stay| other(&stay.room))
+        self.stay.as_ref().filter(|stay| self.own().is_some() && other(&stay.room))
     }
 
     fn confirmed(&self, room: Option<RoomName>) -> bool {
@@ -111,7 +117,7 @@ impl Machine {
 
     fn show_topic(&mut self) {
         match &self.stay {
-            None => self.say("You are in no room: /join one."),
+            None => self.cannot("You are in no room: /join one."),
             Some(stay) if stay.topic.as_str().is_empty() => self.say("There is no topic."),
             Some(stay) => {
                 let words = format!("Topic: {}", stay.topic);
@@ -160,7 +166,7 @@ impl Machine {
 
     /// Who holds the own epoch: blocked or not, god or not.
     fn show_readers(&mut self) {
-        let Some(stay) = &self.stay else { return self.say("You are in no room: /join one.") };
+        let Some(stay) = &self.stay else { return self.cannot("You are in no room: /join one.") };
         let memory = self.rooms.get(&stay.id);
         let holders = memory.into_iter().flat_map(|memory| memory.outgoing.holders());
         let mut lines: Vec<String> = holders.map(|(reader, account)| self.reader(reader, account)).collect();
@@ -213,8 +219,10 @@ impl Machine {
     fn verify(&mut self, user: &UserName, same: bool) {
         let user = self.people.named(user);
         if same {
-            let words = key_words::verify(&mut self.people, &user);
-            return self.say(words);
+            return match key_words::verify(&mut self.people, &user) {
+                Ok(words) => self.say(words),
+                Err(words) => self.cannot(words),
+            };
         }
         let offered = self.people.offered(&user);
         let lines = key_words::compare(&mut self.people, &user, offered);
@@ -227,6 +235,7 @@ impl Machine {
         if let (Ok(_), Some(stay)) = (&accepted, &mut self.stay) {
             stay.prepared = None;
         }
+        self.unsent |= accepted.is_err();
         self.say(key_words::accepted(&user, accepted));
     }
 

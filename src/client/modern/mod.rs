@@ -108,6 +108,8 @@ pub enum Input {
     Line(String),
     /// No line will follow.
     EndOfLines,
+    /// The program is to end now: what waits is not sent.
+    HangUp,
     /// A TLS connection stands that chose this wire. The server's hello is the first line.
     Connected {
         /// What this connection has and no other: the hello signs it.
@@ -210,6 +212,8 @@ pub struct Machine {
     unsent: bool,
     was_connected: bool,
     ending: bool,
+    /// Set when the program is to end now: until when the server is waited for.
+    hung_up: Option<Duration>,
     ended: bool,
     rsa_operations: u64,
 }
@@ -249,6 +253,7 @@ impl Machine {
             unsent: false,
             was_connected: false,
             ending: false,
+            hung_up: None,
             ended: false,
             rsa_operations: 0,
         }
@@ -263,6 +268,7 @@ impl Machine {
         match input {
             Input::Line(line) => self.take_line(Zeroizing::new(line)),
             Input::EndOfLines => self.ending = true,
+            Input::HangUp => self.hang_up(),
             Input::Connected { exporter } => self.connected(exporter),
             Input::Server(line) => self.server_line(&line),
             Input::TooLong => self.broken_server("the server sent a line that is too long"),
@@ -285,7 +291,8 @@ impl Machine {
             return None;
         }
         let heard = [self.heard.deadline(), self.legacy.deadline()].into_iter().flatten().min();
-        [self.link_deadline(), heard, self.task_deadline(), self.sent.deadline()].into_iter().flatten().min()
+        let own = [self.task_deadline(), self.sent.deadline(), self.hung_up];
+        [self.link_deadline(), heard].into_iter().chain(own).flatten().min()
     }
 
     /// Whether there is room for more lines.
@@ -321,6 +328,12 @@ impl Machine {
 
     fn say(&mut self, words: impl Into<String>) {
         self.out.push(Output::Say(words.into()));
+    }
+
+    /// Something that was typed cannot be done, so that a script does not end well; why.
+    fn cannot(&mut self, words: impl Into<String>) {
+        self.unsent = true;
+        self.say(words);
     }
 
     fn alarm(&mut self, alarm: Alarm) {

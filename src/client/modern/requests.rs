@@ -43,6 +43,8 @@ pub(super) enum Asked {
         password: Option<Password>,
         /// The room as it was asked for.
         room: RoomName,
+        /// The room that was left for it.
+        left: Option<RoomName>,
     },
     Who {
         /// The room that it is about.

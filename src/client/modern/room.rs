@@ -150,8 +150,9 @@ impl Stay {
 }
 
 impl Machine {
-    pub(super) fn join(&mut self, room: RoomName, password: Option<Password>) {
-        let asked = Asked::Join { password: password.clone(), room: room.clone() };
+    /// Asks to be let into a room; `left` is the one that was left for it.
+    pub(super) fn join(&mut self, room: RoomName, password: Option<Password>, left: Option<RoomName>) {
+        let asked = Asked::Join { password: password.clone(), room: room.clone(), left };
         self.request(asked, RequestBody::Join { room, password });
     }
 
@@ -296,7 +297,7 @@ impl Machine {
     }
 
     /// The room could not be entered.
-    pub(super) fn not_joined(&mut self, room: &RoomName, code: ErrorCode, text: &Text) {
+    pub(super) fn not_joined(&mut self, room: &RoomName, left: Option<RoomName>, code: ErrorCode, text: &Text) {
         self.misplaced = true;
         let why = self.why_refused(code, text);
         if let Some(stay) = &self.stay
@@ -312,6 +313,10 @@ impl Machine {
             _ => why,
         };
         self.say(format!("{} is not entered: {why}.", Room(room)));
+        // Nobody goes back by itself: what is typed next may be meant for the other room still.
+        if let Some(left) = left {
+            self.say(format!("You have left {0} for it: /join {0} to go back.", Room(&left)));
+        }
     }
 
     /// Asks for the members, who are needed before something is said.

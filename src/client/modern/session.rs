@@ -11,7 +11,7 @@ use super::requests::Asked;
 use super::{Machine, Output, RequestBody, Task};
 use crate::client::alarm::{Alarm, counted};
 use crate::client::key_name::KeyName;
-use crate::client::shown::Name;
+use crate::client::shown::{Name, Room};
 use crate::crypto::{Bundle, VerifyingKey};
 use crate::names::{Password, Text, UserName};
 use crate::protocol::modern::{BundleKeys, ByeReason, FromServer, Hello, NewToken, SessionToken, decode_server};
@@ -162,7 +162,9 @@ impl Machine {
             return;
         };
         account.announced = false;
-        let Some(token) = account.token.clone() else { return self.logged_out("Log in again: /login") };
+        let Some(token) = account.token.clone() else {
+            return self.logged_out("");
+        };
         self.set_returning(Some(Returning::Session));
         self.request(Asked::Resume, RequestBody::Resume { token, run: self.run });
     }
@@ -178,7 +180,7 @@ impl Machine {
         let Some(account) = &mut self.account else { return self.set_returning(None) };
         let Some((user, bundle)) = answer else {
             self.set_returning(None);
-            return self.logged_out("The server does not remember your session. Log in again: /login");
+            return self.logged_out("The server does not remember your session. ");
         };
         if user != account.name || bundle != account.bundle.hash() {
             return self.broken_server("the server took the session up for somebody else");
@@ -190,7 +192,7 @@ impl Machine {
         };
         let (room, password) = (stay.room.clone(), stay.password.clone());
         self.set_returning(Some(Returning::Room));
-        self.join(room, password);
+        self.join(room, password, None);
     }
 
     /// The return is over, with or without a room.
@@ -198,11 +200,12 @@ impl Machine {
         self.set_returning(None);
     }
 
-    /// The session is nobody's any more.
-    pub(super) fn logged_out(&mut self, words: &str) {
-        self.account = None;
+    /// The session is nobody's any more; why, with a space behind it, if it has to be said.
+    fn logged_out(&mut self, why: &str) {
+        let Some(account) = self.account.take() else { return };
+        let room = self.stay.as_ref().map(|stay| format!(", then /join {}", Room(&stay.room))).unwrap_or_default();
         self.leave_room();
-        self.say(words);
+        self.say(format!("{why}Log in again: /login {}{room}", Name(&account.name)));
         self.drop_task("you are not logged in any more");
     }
 

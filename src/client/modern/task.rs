@@ -12,7 +12,7 @@ use crate::client::shown::Name;
 use crate::client::typed::command::Command;
 use crate::client::typed::{Typed, help};
 use crate::client::wire::Dialect;
-use crate::names::{Text, UserName};
+use crate::names::{Password, RoomName, Text, UserName};
 
 /// Longest command, in bytes: whatever JSON makes of it, a guest may send that much in a line. A direct message is split.
 const LONGEST_COMMAND: usize = 2_048;
@@ -20,9 +20,18 @@ const LONGEST_COMMAND: usize = 2_048;
 /// How long the server may take for the last word, when the person leaves.
 const LAST_WORD: Duration = Duration::from_secs(2);
 
+/// How long it may take when the program is ended from outside.
+const HANG_UP: Duration = Duration::from_secs(1);
+
 /// What waits for its turn.
 pub(super) enum Queued {
     Command(Command),
+    /// A room that another one was left for.
+    Join {
+        room: RoomName,
+        password: Option<Password>,
+        left: RoomName,
+    },
     /// A text for one account, and its number in the list of what was sent.
     Direct(UserName, Text, u64),
     /// A text for the room, and its number in the list of what was sent.
@@ -123,6 +132,7 @@ impl Machine {
         }
         match self.lines.pop_front() {
             Some(Queued::Command(command)) => self.command(command),
+            Some(Queued::Join { room, password, left }) => self.enter(room, password, Some(left)),
             Some(Queued::Direct(to, text, note)) => self.begin_direct(to, &text, note),
             Some(Queued::Chat(_, note)) if self.misplaced => {
                 self.not_sent(note, "the /join before failed".to_owned());
@@ -173,10 +183,28 @@ impl Machine {
         }
     }
 
+    /// The program is to end now. What the server has may still be answered, since what is said after it counts on from it.
+    pub(super) fn hang_up(&mut self) {
+        self.ending = true;
+        self.hung_up = Some(self.now.elapsed + HANG_UP);
+        self.lines.clear();
+        match &mut self.task {
+            Some(Task::Say(say)) if say.is_in_flight() => say.parts.truncate(1),
+            Some(Task::Act(act)) if act.is_in_flight() => {}
+            _ => self.task = None,
+        }
+        if !self.link.is_ready() {
+            self.end(Output::Close);
+        }
+    }
+
     /// Ends the program once all is said, with a last word to the room.
     fn end_when_done(&mut self) {
         if !self.ending {
             return;
+        }
+        if self.hung_up.is_some_and(|until| until <= self.now.elapsed) {
+            return self.close();
         }
         if matches!(self.link, Link::Down { .. } | Link::Greeting { .. }) && !self.scripted {
             if let Some(words) = self.unsent_words() {
@@ -188,7 +216,7 @@ impl Machine {
             return;
         }
         if self.stay.is_some() && self.own().is_some() {
-            let until = self.now.elapsed + LAST_WORD;
+            let until = self.hung_up.unwrap_or(self.now.elapsed + LAST_WORD);
             self.task = Some(Task::Act(ActTask::last_word(until)));
             return self.drive();
         }

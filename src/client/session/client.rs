@@ -109,7 +109,7 @@ fn legacy_input(input: Input) -> Option<machine::Input> {
         Input::Server(message) => machine::Input::Server(legacy::decode_server(&message)),
         Input::TooLong => machine::Input::TooLong,
         Input::Tick => machine::Input::Tick,
-        Input::Connected { .. } | Input::Lost(_) | Input::Done(_) => return None,
+        Input::Connected { .. } | Input::Lost(_) | Input::Done(_) | Input::HangUp => return None,
     })
 }
 

@@ -130,7 +130,9 @@ impl ErrorCode {
             Self::NoSuchUser => "There is no such user: check the name.",
             Self::Offline => "The user has no session that could get this: try again later.",
             Self::NotHere => "The user is not in the room: see who is.",
-            Self::Forbidden => "You may not do that: ask the room's owner.",
+            Self::Forbidden => {
+                "You may not do that: it is for the room's owner and god, and not against god or yourself."
+            }
             Self::OutOfOrder { expected } => return format!("The next counter is {expected}: send again with it."),
             Self::Stale => "The room has changed too much since this was signed: sign it again.",
             Self::ReadersChanged => "The sessions have changed: ask for them, and send again.",

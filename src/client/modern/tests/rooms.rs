@@ -231,3 +231,16 @@ fn who_is_back_before_the_kick_is_checked_is_not_taken_for_gone() {
         assert_eq!(world.look(2).contains(&"bob (pinned): two".to_owned()), comes_back);
     }
 }
+
+#[test]
+fn who_is_not_let_into_another_room_is_told_that_the_one_before_was_left() {
+    let mut world = World::with(&["alice", "bob"]);
+    assert_eq!(
+        world.types(0, "/join nowhere pw"),
+        [
+            "* nowhere is not entered: There is no such room: list the rooms, or create it.",
+            "* You have left r for it: /join r to go back.",
+        ]
+    );
+    assert_eq!(world.types(0, "hello"), ["* Not sent: /join a room first. It was: hello"]);
+}

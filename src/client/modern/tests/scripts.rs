@@ -104,6 +104,36 @@ fn the_last_word_is_not_waited_for_for_ever() {
 }
 
 #[test]
+fn who_is_ended_from_outside_tells_the_room_and_waits_a_second_at_most() {
+    let mut world = World::with(&["alice", "bob"]);
+    world.does(0, Input::HangUp);
+    world.settle();
+    assert_eq!(world.look(0), ["CLOSE"]);
+    assert_eq!(world.look(1), ["! alice (pinned) left"]);
+    // What the server has is answered first; what waits is not sent.
+    let mut world = World::with(&["alice", "bob"]);
+    world.types(0, "one");
+    world.looked();
+    world.hold_wire = true;
+    world.types(0, "on its way");
+    world.types(0, "waits");
+    world.does(0, Input::HangUp);
+    world.hold_wire = false;
+    world.settle();
+    assert_eq!(world.look(0), ["CLOSE"]);
+    assert_eq!(world.look(1), ["alice (pinned): on its way", "! alice (pinned) left"]);
+    for words in ["", "unanswered"] {
+        let mut world = World::with(&["alice"]);
+        world.hold_wire = true;
+        world.types(0, words);
+        world.does(0, Input::HangUp);
+        assert_eq!(world.look(0), Vec::<String>::new());
+        world.later(1_000);
+        assert!(world.look(0).contains(&"CLOSE".to_owned()));
+    }
+}
+
+#[test]
 fn wrong_use_is_said_and_commands_do_what_they_say() {
     let mut world = World::with(&["alice", "bob"]);
     for (line, shown) in [
