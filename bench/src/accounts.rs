@@ -46,8 +46,8 @@ impl Accounts {
         Self(None)
     }
 
-    /// Makes the database of a server of ours in an empty folder.
-    pub(crate) fn create(dir: &Path, accounts: usize, rooms: usize) -> Result<Self> {
+    /// Makes the database of a server of ours in an empty folder; where it is not folded, all is in the journal still.
+    pub(crate) fn create(dir: &Path, accounts: usize, rooms: usize, folded: bool) -> Result<Self> {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
         let verifier = Verifier::new(cheap_hash());
         let mut opened =
@@ -65,7 +65,9 @@ impl Accounts {
         for group in changes.chunks(GROUP) {
             opened.store.commit(group, now).context("the benchmark's accounts cannot be saved")?;
         }
-        opened.store.fold(now).context("the benchmark's accounts cannot be saved")?;
+        if folded {
+            opened.store.fold(now).context("the benchmark's accounts cannot be saved")?;
+        }
         let realm = opened.realm_key.verifying_key().realm();
         let rsa = PrivateKey::generate().context("an RSA key cannot be made")?;
         Ok(Self(Some(Keys { realm, signing: SigningKey::generate(), rsa, signed: RefCell::default() })))
@@ -125,7 +127,7 @@ mod tests {
     #[test]
     fn a_database_is_made_with_all_accounts_and_rooms() {
         let dir = tempfile::tempdir().unwrap();
-        let accounts = Accounts::create(dir.path(), 20, 3).unwrap();
+        let accounts = Accounts::create(dir.path(), 20, 3, false).unwrap();
         let opened = Store::open(dir.path(), 0).unwrap();
         assert_eq!(opened.realm_key.verifying_key().realm(), accounts.some().unwrap().realm);
         assert!(accounts.keys(19).is_ok());

@@ -73,7 +73,7 @@ struct Pace {
 
 fn cell(mode: Mode, members: usize, senders: usize, pace: &Pace) -> Task {
     let Pace { warmup, measure } = *pace;
-    Task::Deliver(Cell { mode, rooms: 1, members, senders, size: SIZE, warmup, measure })
+    Task::Deliver(Cell { mode, rooms: 1, members, senders, accounts: 0, size: SIZE, warmup, measure })
 }
 
 /// What is measured in a round.

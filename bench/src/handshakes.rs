@@ -37,7 +37,7 @@ fn ready(target: Target) -> Stage {
 }
 
 pub(crate) fn run(target: Target, programs: &Programs, at_once: usize, seconds: f64) -> Result<Handshakes> {
-    let (server, accounts) = servers::start(target, programs, Plan { accounts: at_once, rooms: 1 })?;
+    let (server, accounts) = servers::start(target, programs, Plan::new(at_once, 1))?;
     let mut casting = Casting::new(target, accounts, 1, at_once, 0);
     casting.probing = true;
     let mut crowd = Crowd::new(server.address, casting)?;

@@ -35,7 +35,7 @@ pub(crate) struct Idle {
 
 pub(crate) fn run(target: Target, programs: &Programs, connections: usize, members: usize) -> Result<Idle> {
     let rooms = connections.div_ceil(members.max(1));
-    let (server, accounts) = servers::start(target, programs, Plan { accounts: connections, rooms })?;
+    let (server, accounts) = servers::start(target, programs, Plan::new(connections, rooms))?;
     let mut crowd = Crowd::new(server.address, Casting::new(target, accounts, rooms, members, 0))?;
     sleep(Duration::from_millis(500));
     let (pss, kernel) = (proc::pss(server.pid())?, Kernel::now()?);

@@ -31,7 +31,7 @@ pub(crate) struct Joins {
 
 /// `announcing`: legacy clients announce a key with each join, as the scripts do.
 pub(crate) fn run(target: Target, programs: &Programs, members: usize, announcing: bool) -> Result<Joins> {
-    let (server, accounts) = servers::start(target, programs, Plan { accounts: members, rooms: 1 })?;
+    let (server, accounts) = servers::start(target, programs, Plan::new(members, 1))?;
     let mut casting = Casting::new(target, accounts, 1, members, 0);
     casting.announcing = announcing;
     let mut crowd = Crowd::new(server.address, casting)?;

@@ -36,6 +36,8 @@ pub(crate) struct Cell {
     pub(crate) members: usize,
     /// Of them, those who speak.
     pub(crate) senders: usize,
+    /// That a server of ours has at least.
+    pub(crate) accounts: usize,
     /// Bytes of a message: see [`Target::text_size`].
     pub(crate) size: usize,
     /// Seconds before the measurement.
@@ -177,7 +179,7 @@ struct Load {
 /// Starts the target's server, measures the cell, and ends the server.
 pub(crate) fn run(target: Target, programs: &Programs, cell: Cell) -> Result<Outcome> {
     check(target, &cell)?;
-    let plan = Plan { accounts: cell.rooms * cell.members, rooms: cell.rooms };
+    let plan = Plan::new(cell.accounts.max(cell.rooms * cell.members), cell.rooms);
     let (server, accounts) = servers::start(target, programs, plan)?;
     let text_size = target.text_size(cell.size);
     let casting = Casting::new(target, accounts, cell.rooms, cell.members, text_size);

@@ -4,6 +4,7 @@
 //! | module | what it does |
 //! |---|---|
 //! | `load`, `idle`, `handshakes`, `joins` | one measurement each |
+//! | `growth`, `hub` | what grows with what: the hub by itself, and a server's start |
 //! | `compare`, `report`, `plot` | all of them, interleaved; what is written about them |
 //! | `crowd`, `connection`, `timer`, `tls` | thousands of TLS clients on one thread |
 //! | `wires` | what clients say and understand on each wire |
@@ -14,8 +15,10 @@ mod accounts;
 mod compare;
 mod connection;
 mod crowd;
+mod growth;
 mod handshakes;
 mod histogram;
+mod hub;
 mod idle;
 mod joins;
 mod load;
@@ -67,6 +70,7 @@ fn run(options: &Options) -> Result<()> {
         Command::Joins { targets, members, no_keys } => {
             for_each(targets, |target| show::joins(&joins::run(target, &programs, *members, !no_keys)?, json))
         }
+        Command::Growth => growth::run(&programs, json),
         Command::Compare(compare) => compare::run(&programs, compare),
     }
 }

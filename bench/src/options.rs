@@ -73,6 +73,8 @@ pub(crate) enum Command {
         #[arg(long)]
         no_keys: bool,
     },
+    /// Measure what the hub's operations cost as accounts, members and sessions grow, and a server's start
+    Growth,
     /// Measure everything, interleaved, and write docs/BENCHMARKS.md
     Compare(CompareOptions),
 }
@@ -90,6 +92,9 @@ pub(crate) struct RunOptions {
     /// Members of each room who speak
     #[arg(long, default_value_t = 1)]
     senders: usize,
+    /// Accounts that a server of ours has, if more than there are members
+    #[arg(long, default_value_t = 0)]
+    accounts: usize,
     /// Bytes of a message; IRC takes 400 at most
     #[arg(long, default_value_t = 700)]
     size: usize,
@@ -118,6 +123,7 @@ impl RunOptions {
             rooms: self.rooms,
             members: self.members,
             senders: self.senders,
+            accounts: self.accounts,
             size: self.size,
             warmup: self.warmup,
             measure: self.measure,

@@ -64,6 +64,14 @@ pub(crate) fn pss(pid: u32) -> Result<u64> {
     kibibytes(line).with_context(|| format!("{path}: {line} is no size"))
 }
 
+/// The largest resident memory that a process has had, in bytes.
+pub(crate) fn peak(pid: u32) -> Result<u64> {
+    let path = format!("/proc/{pid}/status");
+    let status = fs::read_to_string(&path).with_context(|| format!("{path}: has the process ended?"))?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).context("status has no line VmHWM")?;
+    kibibytes(line).with_context(|| format!("{path}: {line} is no size"))
+}
+
 fn kibibytes(line: &str) -> Option<u64> {
     Some(line.split_whitespace().next()?.parse::<u64>().ok()? * 1024)
 }
@@ -151,7 +159,7 @@ mod tests {
         let before = Usage::of(pid).unwrap();
         let used = Usage::of(pid).unwrap().since(before);
         assert!(used.cpu < Duration::from_secs(60));
-        assert!(pss(pid).unwrap() > 100_000);
+        assert!(pss(pid).unwrap() > 100_000 && peak(pid).unwrap() > 100_000);
         assert!(Kernel::now().unwrap().slab > 0);
         assert!(machine().contains("Linux"));
     }

@@ -5,6 +5,7 @@ use std::io::Write;
 use anyhow::{Context, Result};
 use serde::Serialize;
 
+use crate::growth::{Costs, Crowd, Room, Start};
 use crate::handshakes::Handshakes;
 use crate::idle::Idle;
 use crate::joins::Joins;
@@ -92,4 +93,37 @@ pub(crate) fn joins(joins: &Joins, json: bool) -> Result<()> {
         joins.cpu_ms_per_joiner,
     );
     either(json, joins, &text)
+}
+
+pub(crate) fn costs(costs: &Costs, json: bool) -> Result<()> {
+    let text = format!(
+        "{:>9} accounts: registration {:.2} µs, log-in {:.2}, join of a room of 100 {:.2}, message {:.2}",
+        costs.accounts, costs.registration, costs.log_in, costs.join, costs.message,
+    );
+    either(json, costs, &text)
+}
+
+pub(crate) fn room(room: &Room, json: bool) -> Result<()> {
+    let text = format!(
+        "{:>9} members: join and leave {:.2} µs, list {:.2}, message {:.2}",
+        room.members, room.join, room.list, room.message,
+    );
+    either(json, room, &text)
+}
+
+pub(crate) fn crowd(crowd: &Crowd, json: bool) -> Result<()> {
+    let text = format!(
+        "{:>9} sessions in rooms of 100: {:.0} B each, log-in and join {:.2} µs, message {:.2}",
+        crowd.sessions, crowd.bytes, crowd.arrival, crowd.message,
+    );
+    either(json, crowd, &text)
+}
+
+pub(crate) fn start(start: &Start, json: bool) -> Result<()> {
+    let folding = if start.folding { "all in the journal, folded" } else { "all in the snapshot" };
+    let text = format!(
+        "{:>9} accounts, {folding}: listens after {:.3} s, peak {:.0} MiB",
+        start.accounts, start.seconds, start.peak,
+    );
+    either(json, start, &text)
 }

@@ -33,6 +33,14 @@ const SYSTEM_PROGRAMS: [&str; 2] = ["/usr/sbin", "/usr/local/sbin"];
 pub(crate) struct Plan {
     pub(crate) accounts: usize,
     pub(crate) rooms: usize,
+    /// Of a server of ours: whether that is in the snapshot, and not in the journal.
+    pub(crate) folded: bool,
+}
+
+impl Plan {
+    pub(crate) fn new(accounts: usize, rooms: usize) -> Self {
+        Self { accounts, rooms, folded: true }
+    }
 }
 
 /// Where programs are that are not installed.
@@ -77,6 +85,8 @@ pub(crate) struct Server {
     child: Child,
     pub(crate) address: SocketAddr,
     pub(crate) version: String,
+    /// How long it took until it listened.
+    pub(crate) started_in: Duration,
     site: Site,
 }
 
@@ -124,7 +134,7 @@ pub(crate) fn start(target: Target, programs: &Programs, plan: Plan) -> Result<(
     let mut accounts = Accounts::plain();
     let command = match target {
         Target::Modern | Target::Legacy | Target::LegacyKeys => {
-            accounts = Accounts::create(site.dir.path(), plan.accounts, plan.rooms)?;
+            accounts = Accounts::create(site.dir.path(), plan.accounts, plan.rooms, plan.folded)?;
             ours::command(&program, &site)
         }
         Target::Python | Target::PythonKeys => python::command(&program, &programs.python_server, &site, plan)?,
@@ -158,15 +168,17 @@ impl Server {
         let errors = output.try_clone().context("a file cannot be shared")?;
         command.current_dir(site.dir.path()).stdin(Stdio::null()).stdout(output).stderr(errors);
         let program = command.get_program().to_owned();
+        let begun = Instant::now();
         let child = command.spawn().with_context(|| format!("{} cannot be started", program.display()))?;
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, site.port));
-        let mut server = Self { child, address, version, site };
-        server.wait_until_it_listens()?;
+        let mut server = Self { child, address, version, started_in: Duration::ZERO, site };
+        server.wait_until_it_listens(begun)?;
+        server.started_in = begun.elapsed();
         Ok(server)
     }
 
-    fn wait_until_it_listens(&mut self) -> Result<()> {
-        let deadline = Instant::now() + PATIENCE;
+    fn wait_until_it_listens(&mut self, begun: Instant) -> Result<()> {
+        let deadline = begun + PATIENCE;
         while TcpStream::connect(self.address).is_err() {
             let ended = self.child.try_wait().context("asking for the server")?;
             if ended.is_some() || Instant::now() >= deadline {
