@@ -154,6 +154,10 @@ fn a_script_ends_when_the_server_took_everything_and_its_exit_code_tells() {
         ("/login bot pw\n/join den pw\n/quit\nnever taken\n", 0, ""),
         ("/login bot pw\n/join den pw\n/passwd\npw\nnew\nnew\n", 1, "passwords are asked for at a terminal alone"),
         ("/login bot\npw\n", 1, "passwords are asked for at a terminal alone"),
+        ("/login bot pw\n/join den pw\n\t/PASSWD\npw\n", 1, "line 3 lacks a password"),
+        ("/login bot pw\n/join den pw\n/register eve\npw\n", 1, "line 3 lacks a password"),
+        ("/login bot pw\n/join nowhere pw\n", 1, "nowhere is not entered"),
+        ("/login bot pw\n/who\n", 1, "You are in no room"),
         ("/login bot pw\n/accept alice\n", 1, "alice has shown no other key"),
         ("/login bot pw\n/topic\n", 1, "You are in no room"),
     ] {

@@ -417,18 +417,19 @@ pub(super) fn counted(count: usize, one: &str, many: &str) -> String {
     if count == 1 { format!("1 {one}") } else { format!("{count} {many}") }
 }
 
-/// How long something lasts: until a time in milliseconds since 1970, from `unix` seconds on, rounded up.
+/// How long something lasts: until a time in milliseconds since 1970, from `unix` seconds on. Two clocks are compared, so it
+/// is rounded.
 pub(super) fn until(until: Option<u64>, unix: u64) -> String {
     let Some(seconds) = until.map(|until| (until / 1000).saturating_sub(unix)) else {
         return "for good".to_owned();
     };
     let unit = match seconds {
-        0..120 => 1,
-        120..7_200 => 60,
-        7_200..172_800 => 3_600,
+        0..100 => 1,
+        100..7_000 => 60,
+        7_000..170_000 => 3_600,
         _ => 86_400,
     };
-    lasting(seconds.div_ceil(unit) * unit)
+    lasting((seconds + unit / 2) / unit * unit)
 }
 
 /// So many seconds, exactly, in the largest unit that allows it: `for 90 seconds`, `for 2 hours`.
@@ -535,10 +536,11 @@ mod tests {
             (None, "for good"),
             (Some(30_000), "for 30 seconds"),
             (Some(60_000), "for 1 minute"),
-            (Some(121_000), "for 3 minutes"),
+            (Some(121_000), "for 2 minutes"),
+            (Some(599_000), "for 10 minutes"),
             (Some(600_000), "for 10 minutes"),
             (Some(0), "for 0 seconds"),
-            (Some(2 * 86_400_000 + 1_000), "for 3 days"),
+            (Some(2 * 86_400_000 + 1_000), "for 2 days"),
         ] {
             assert_eq!(until(ms, 0), words);
         }

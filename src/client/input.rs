@@ -28,6 +28,8 @@ use crate::protocol::legacy;
 
 const PROMPT: &str = "> ";
 const AGAIN: &str = "The same again: ";
+const LACKS_IN_PASTE: &str = "lacks a password, which is asked for.";
+const LACKS: &str = "lacks a password, and passwords are asked for at a terminal alone.";
 
 /// What the person did.
 #[derive(Debug)]
@@ -47,21 +49,20 @@ pub enum Typing {
 /// Reads lines from stdin as they are, until its end.
 pub fn read_plain(terminal: &Terminal, dialect: Dialect, to: &Sender<Typing>) {
     let mut stdin = io::stdin().lock();
+    let stdin_is_terminal = stdin.is_terminal();
     let mut number = 0u64;
     loop {
         let mut line = Vec::new();
         number += 1;
         let typing = match stdin.read_until(b'\n', &mut line) {
             Ok(0) => Typing::End,
+            // What follows may be meant as the answer, and would go to the room.
+            Ok(_) if !stdin_is_terminal && typed::lacks_password(&String::from_utf8_lossy(&line), dialect) => {
+                let _ = to.send(Typing::Say(format!("Not sent, nor is what follows: line {number} {LACKS}"))); // main may have ended
+                Typing::End
+            }
             Ok(_) => match String::from_utf8(line) {
-                Ok(line) => match take_plain(terminal, dialect, line.trim_end_matches(['\n', '\r'])) {
-                    Ok(typing) => typing,
-                    // What follows may be meant as the answer, and would go to the room.
-                    Err(why) => {
-                        let _ = to.send(Typing::Say(why)); // main may have ended
-                        Typing::End
-                    }
-                },
+                Ok(line) => take_plain(terminal, dialect, line.trim_end_matches(['\n', '\r'])),
                 Err(_) => Typing::Say(format!("Line {number} of the input is not UTF-8 and was not sent.")),
             },
             Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
@@ -75,25 +76,14 @@ pub fn read_plain(terminal: &Terminal, dialect: Dialect, to: &Sender<Typing>) {
 }
 
 /// A line of stdin; somebody who sits at a terminal without the line editor is asked for passwords, too.
-///
-/// # Errors
-/// Why nothing that follows may be taken: a password would have to be asked for where nobody is.
-fn take_plain(terminal: &Terminal, dialect: Dialect, line: &str) -> Result<Typing, String> {
-    let questions = typed::questions(line, dialect);
-    if questions.is_empty() {
-        return Ok(Typing::Line(line.to_owned()));
-    }
+fn take_plain(terminal: &Terminal, dialect: Dialect, line: &str) -> Typing {
     if !io::stdin().is_terminal() {
-        let command = line.split_whitespace().next().unwrap_or_default();
-        return Err(format!(
-            "Not sent, nor is anything that follows: {command} lacks a password, and passwords are asked for at a terminal \
-             alone. Give it in the line."
-        ));
+        return Typing::Line(line.to_owned());
     }
-    Ok(with_passwords(line, questions, |question| {
+    with_passwords(line, typed::questions(line, dialect), |question| {
         let answer = terminal.edit(|| prompt::hidden(question)).ok_or(Typing::End)?;
         answer.map_err(|error| Typing::Say(format!("Not sent: the password cannot be asked for: {error}.")))
-    }))
+    })
 }
 
 /// The line with the passwords that it lacks, or why it cannot be sent.
@@ -169,8 +159,16 @@ impl LineEditor {
                     return;
                 }
             };
-            // A paste may bring several lines, and each is a line.
-            for line in edited.split(['\n', '\r']) {
+            // A paste may bring several lines, and each is a line. What is behind one that lacks a password may be that.
+            let mut lines = edited.split(['\n', '\r']).filter(|line| !line.trim().is_empty());
+            while let Some(line) = lines.next() {
+                let rest = if typed::lacks_password(line, dialect) { lines.by_ref().count() } else { 0 };
+                if rest > 0 {
+                    let words = format!("Not sent: what was pasted behind a line that {LACKS_IN_PASTE}");
+                    if to.send(Typing::Say(words)).is_err() {
+                        return;
+                    }
+                }
                 let typing = self.take(terminal, dialect, line);
                 let last = match &typing {
                     Typing::Line(line) => Typed::parse(line) == Typed::Quit,

@@ -225,17 +225,24 @@ fn open_screen() -> Result<(Screen, Option<LineEditor>), Failure> {
     Ok((Screen::above(printer, screen::takes_colours()).map_err(Failure::unexpected)?, Some(editor)))
 }
 
-/// Tells main of the first signal that ends programs, and ends this one, with the exit code `code`, when main does not.
+/// Tells main of the first signal that ends programs, and ends this one, with the exit code `code`, when main does not, or at
+/// the second.
 #[cfg(unix)]
 fn watch_signals(terminal: &Terminal, code: i32) -> Result<Receiver<()>, Failure> {
     use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
     let mut signals = signal_hook::iterator::Signals::new([SIGINT, SIGTERM, SIGHUP]).map_err(Failure::unexpected)?;
+    let (caught, of_signals) = bounded(2);
+    spawn("signals", move || {
+        for _ in signals.forever() {
+            let _ = caught.try_send(()); // more than two say nothing new
+        }
+    })?;
     let (to_main, events) = bounded(1);
     let terminal = terminal.clone();
-    spawn("signals", move || {
-        if signals.forever().next().is_some() {
+    spawn("end", move || {
+        if of_signals.recv().is_ok() {
             let _ = to_main.send(()); // main may have ended by itself
-            thread::sleep(SIGNAL_GRACE);
+            let _ = of_signals.recv_timeout(SIGNAL_GRACE);
             terminal.restore();
             std::process::exit(code);
         }

@@ -241,8 +241,8 @@ impl Session {
         if std::mem::replace(&mut self.interrupted, true) {
             return Err(End::Well);
         }
-        self.tell_unsent(out);
         if !self.goes_on() {
+            self.tell_unsent(out);
             return Err(End::Well);
         }
         self.machine_takes(Input::HangUp, out);
@@ -404,6 +404,9 @@ impl Session {
             Deed::Reconnect(at) => self.redial.iter_mut().for_each(|redial| redial.want(at)),
             Deed::Close => {
                 let Some(connection) = &mut self.connection else { return Err(End::Well) };
+                if self.interrupted {
+                    return Err(End::Well); // what is queued goes out as far as the system takes it
+                }
                 connection.close(self.person.screen.is_terminal());
             }
             Deed::Fail(failure) => return Err(failure.into()),

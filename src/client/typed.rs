@@ -107,6 +107,21 @@ fn has_password(word: &str) -> bool {
         .any(|with| word.eq_ignore_ascii_case(with))
 }
 
+/// Whether a line is a command that lacks a password, or has none where it should: what is typed next may be one.
+pub fn lacks_password(line: &str, dialect: Dialect) -> bool {
+    let Typed::Command(line) = Typed::parse(line) else { return false };
+    let words: Vec<String> = legacy::words(&line).map(str::to_lowercase).collect();
+    let words: Vec<&str> = words.iter().map(String::as_str).collect();
+    match (words.as_slice(), dialect) {
+        ([command, ..], _) if !has_password(command) => false,
+        (["/room", "modern-only" | "delete", ..], _) => false,
+        (_, Dialect::Modern) => command::Command::parse(&line).is_err(),
+        (["/join", ..], Dialect::Legacy) => words.len() < 2,
+        (["/login" | "/register" | "/create", ..], Dialect::Legacy) => words.len() < 3,
+        (_, Dialect::Legacy) => true,
+    }
+}
+
 /// The part of a line that may be remembered: passwords are not.
 pub fn without_password(line: &str) -> String {
     let words: Vec<&str> = legacy::words(line).collect();
@@ -205,6 +220,34 @@ mod tests {
             ("/msg bob a long text", "/msg bob a long text"),
         ] {
             assert_eq!(without_password(line), remembered);
+        }
+    }
+
+    #[test]
+    fn what_may_be_followed_by_a_password_is_known() {
+        for (line, modern, legacy) in [
+            ("/login bob", true, true),
+            ("  /LOGIN\tbob", true, true),
+            ("/login bob pw", false, false),
+            ("/login", true, true),
+            ("/register bob", true, true),
+            ("/create den", true, true),
+            ("/join den", false, false),
+            ("/join", true, true),
+            ("\t/passwd", true, true),
+            ("/passwd old", true, true),
+            ("/passwd old new", false, true),
+            ("/room passwd", true, true),
+            ("/room password new", true, true),
+            ("/room modern-only", false, false),
+            ("/room delete den", false, false),
+            ("/account legacy off", true, true),
+            ("/account legacy off pw", false, true),
+            ("/kick", false, false),
+            ("login bob", false, false),
+        ] {
+            assert_eq!(lacks_password(line, Dialect::Modern), modern, "{line}");
+            assert_eq!(lacks_password(line, Dialect::Legacy), legacy, "{line}");
         }
     }
 

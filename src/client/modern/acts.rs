@@ -209,7 +209,8 @@ impl Machine {
         }
         let target = UserName::new(target);
         match deed.verb {
-            Verb::Kick | Verb::Ban => self.note_kick(accepted.n, &target),
+            // What was taken before the return met those who were there then.
+            Verb::Kick | Verb::Ban if !accepted.duplicate => self.note_kick(accepted.n, &target),
             Verb::Leave => self.leave_room(),
             _ => {}
         }
@@ -285,7 +286,6 @@ impl Machine {
         let Some(ActProof { reader, stamp }) = event.proof else { return self.unsigned_act(&event) };
         let author = wire::Author { user: event.user, reader };
         if let Some(at) = self.place(Thing::Act, &author, &stamp.at) {
-            // Its removal is told by this act, as soon as it is checked.
             if let (Verb::Leave, Some(stay)) = (event.deed.verb, &mut self.stay) {
                 stay.note_leaving(author.user.clone(), reader.run, event.n, self.now.elapsed);
             }
@@ -294,6 +294,9 @@ impl Machine {
     }
 
     fn unsigned_act(&mut self, event: &ActEvent) {
+        if event.deed.verb == Verb::Leave {
+            self.stay.iter_mut().for_each(|stay| stay.forget_told(&event.user));
+        }
         self.server_says(&Unsigned(event).to_string());
         let shown = ShownAct {
             author: event.user.clone(),
@@ -317,14 +320,16 @@ impl Machine {
         self.out.push(Output::Act(shown));
     }
 
-    /// What an act changes here; `signed` is the place of one whose signature holds. Without, nothing is loosened.
-    fn act_applies(&mut self, act: &ShownAct, signed: Option<u64>) {
+    /// What an act changes here; `proved` is the place of one whose signature holds. Without, nothing is loosened.
+    fn act_applies(&mut self, act: &ShownAct, proved: Option<u64>) {
         let modern_only = act.argument.as_str() == MODERN_ONLY;
         let Some(stay) = &mut self.stay else { return };
+        if let Some(n) = proved {
+            stay.going_is_signed(n);
+        }
         match act.verb {
             Verb::Topic => stay.topic = act.argument.clone(),
-            Verb::Kick | Verb::Ban => signed.into_iter().for_each(|n| stay.put_out_is_signed(n)),
-            Verb::Flags if signed.is_some() || modern_only => {
+            Verb::Flags if proved.is_some() || modern_only => {
                 (stay.modern_only, stay.bars_legacy) = (modern_only, modern_only);
                 stay.prepared = None;
                 let room = stay.room.clone();

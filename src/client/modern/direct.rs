@@ -84,6 +84,8 @@ pub(super) struct DirectTask {
     to: UserName,
     /// The text; what does not fit the first message follows in others.
     parts: VecDeque<Zeroizing<String>>,
+    /// Whether the server took a part.
+    begins: bool,
     wait: Wait,
     attempts: u32,
     /// Who reads it, as the server and the signatures say.
@@ -104,6 +106,7 @@ impl DirectTask {
             note,
             to,
             parts,
+            begins: false,
             wait: Wait::Nothing,
             attempts: 0,
             readers: BTreeSet::new(),
@@ -117,6 +120,19 @@ impl DirectTask {
 
     pub(super) fn note(&self) -> u64 {
         self.note
+    }
+
+    pub(super) fn begins(&self) -> bool {
+        self.begins
+    }
+
+    pub(super) fn is_in_flight(&self) -> bool {
+        self.wait == Wait::Answer
+    }
+
+    /// Nothing follows what is in flight.
+    pub(super) fn stop_here(&mut self) {
+        self.parts.truncate(1);
     }
 
     pub(super) fn keys_came(&mut self) {
@@ -287,13 +303,15 @@ impl Machine {
 
     pub(super) fn direct_delivered(&mut self) {
         self.use_counter();
-        let Some(Task::Direct(mut direct)) = self.task.take() else { return };
-        direct.parts.pop_front();
-        if direct.parts.is_empty() {
-            return self.accepted(direct.note, None);
+        let Some(Task::Direct(direct)) = &mut self.task else { return };
+        let (to, mut parts, note) = (direct.to.clone(), std::mem::take(&mut direct.parts), direct.note);
+        parts.pop_front();
+        if parts.is_empty() {
+            self.finish();
+            return self.accepted(note, None);
         }
-        self.sent.waits(direct.note);
-        self.task = Some(Task::Direct(DirectTask::new(direct.to, direct.parts, direct.note)));
+        self.sent.waits(note);
+        self.task = Some(Task::Direct(DirectTask { begins: true, ..DirectTask::new(to, parts, note) }));
     }
 
     /// What was given to the server may have been delivered: nothing else may bear its counter.
@@ -308,9 +326,10 @@ impl Machine {
         let Some(Task::Direct(direct)) = &mut self.task else { return };
         direct.attempts += 1;
         if code == ErrorCode::ReadersChanged && direct.attempts < ATTEMPTS {
-            let (to, parts, attempts) = (direct.to.clone(), direct.parts.clone(), direct.attempts);
+            let (to, parts) = (direct.to.clone(), direct.parts.clone());
+            let (attempts, begins) = (direct.attempts, direct.begins);
             let fresh = DirectTask::new(to, parts, direct.note); // with another key: some had that one
-            self.task = Some(Task::Direct(DirectTask { attempts, ..fresh }));
+            self.task = Some(Task::Direct(DirectTask { attempts, begins, ..fresh }));
             return;
         }
         self.drop_task(&why);

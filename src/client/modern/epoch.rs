@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use super::answers::is_stored_form;
 use crate::crypto::{ChainKey, FernetKey};
 use crate::names::UserName;
 use crate::protocol::modern::Reader;
@@ -132,10 +133,10 @@ impl Outgoing {
         }
     }
 
-    /// An account was put out of the room.
-    pub(super) fn expel(&mut self, account: &UserName) {
+    /// An account was put out of the room, given as typed.
+    pub(super) fn expel(&mut self, typed: &UserName) {
         if let Some(epoch) = &mut self.epoch {
-            epoch.expelled |= epoch.given.values().any(|given| given == account);
+            epoch.expelled |= epoch.given.values().any(|given| is_stored_form(given, typed));
         }
     }
 }

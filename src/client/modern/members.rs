@@ -77,7 +77,7 @@ impl Machine {
     }
 
     /// The others must see that this client reads, and a room for modern members must have no others.
-    fn check_roster(&mut self) {
+    pub(super) fn check_roster(&mut self) {
         let Some(own) = self.account.as_ref() else { return };
         let (name, bundle) = (own.name.clone(), own.bundle.hash());
         let Some(stay) = &mut self.stay else { return };
@@ -171,11 +171,11 @@ impl Machine {
     pub(super) fn step_who(&mut self) -> Step {
         match &self.stay {
             None => {
-                self.say("You are in no room: /join one.");
+                self.cannot("You are in no room: /join one.");
                 self.finish();
             }
             Some(stay) if stay.log.is_broken() => {
-                self.say("Who is here cannot be told any more: /join again.");
+                self.cannot("Who is here cannot be told any more: /join again.");
                 self.finish();
             }
             Some(stay) if !stay.roster.is_full() => return Step::Waits,

@@ -29,6 +29,8 @@ pub(super) struct Readers {
     pub(super) modern: BTreeMap<Reader, Arc<Bundle>>,
     /// Those on the legacy wire, one key a name.
     pub(super) legacy: BTreeMap<UserName, PublicKey>,
+    /// Whether somebody is listed who is going: it has to be looked at again.
+    pub(super) somebody_goes: bool,
 }
 
 /// What becomes of an entry.
@@ -75,7 +77,7 @@ impl Machine {
                     told.push((key.spki_hash().0, account.clone(), None));
                     readers.legacy.insert(account, key);
                 }
-                Judged::Going => {}
+                Judged::Going => readers.somebody_goes = true,
                 Judged::Out(why) => self.tell_left_out(&entry, Err(why)),
                 Judged::Changed(alarm) => self.tell_left_out(&entry, Ok(alarm)),
             }
@@ -171,9 +173,11 @@ impl Machine {
     /// Says who can read, before they can, when there is somebody new. Whom the roster lists no more is new the next time.
     fn tell_new_readers(&mut self, readers: Vec<([u8; 32], UserName, Option<Trust>)>) {
         let Some(stay) = &mut self.stay else { return };
-        let all = readers.iter().map(|(key, account, _)| (*key, account.clone())).collect();
-        let new: Vec<_> = readers.iter().filter(|(key, ..)| !stay.told_readers.contains_key(key)).collect();
-        stay.told_readers = all;
+        let all: BTreeSet<_> = readers.iter().map(|(key, account, _)| (account.clone(), *key)).collect();
+        let told = std::mem::replace(&mut stay.told_readers, all);
+        let new: Vec<_> = readers.iter().filter(|(key, account, _)| !told.contains(&(account.clone(), *key))).collect();
+        let back: BTreeSet<&UserName> =
+            new.iter().map(|(_, account, _)| account).filter(|account| stay.told_gone.remove(*account)).collect();
         let was_told_alone = std::mem::replace(&mut stay.told_alone, readers.is_empty());
         if readers.is_empty() && !was_told_alone {
             return self.say("Nobody else is here who can read you.");
@@ -181,7 +185,11 @@ impl Machine {
         let of = |wanted: Option<Trust>| {
             let of: BTreeSet<&UserName> =
                 new.iter().filter(|(_, _, trust)| *trust == wanted).map(|(_, account, _)| account).collect();
-            (!of.is_empty()).then(|| names(of, NAMES))
+            // Who was said to be gone is named, however many others come with it.
+            let (first, others): (Vec<_>, Vec<_>) = of.into_iter().partition(|account| back.contains(account));
+            let most = NAMES.max(first.len());
+            let of: Vec<_> = first.into_iter().chain(others).collect();
+            (!of.is_empty()).then(|| names(of, most))
         };
         let lines = [
             (Some(Trust::Verified), "verified"),

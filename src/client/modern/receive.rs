@@ -216,6 +216,7 @@ impl Machine {
     fn refuse(&mut self, signed: &Signed, author: &wire::Author, alarm: Alarm) {
         self.alarm(alarm);
         if matches!(signed, Signed::Act(did) if did.deed.verb == Verb::Leave) {
+            self.stay.iter_mut().for_each(|stay| stay.forget_told(&author.user));
             self.server_says(&format!("{} is gone: the connection is lost", Name(&author.user)));
         }
     }

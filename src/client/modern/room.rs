@@ -4,10 +4,11 @@ use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use super::answers::is_stored_form;
 use super::log::{Judged, RoomLog};
 use super::members::Gone;
 use super::requests::Asked;
-use super::roster::Roster;
+use super::roster::{MOST_ENTRIES, Roster};
 use super::sent::barred;
 use super::task::Task;
 use super::{MOST_ROOMS, Machine, RequestBody};
@@ -33,7 +34,7 @@ pub(super) enum Stopped {
     Broken,
 }
 
-/// Somebody whose removal is to come.
+/// Somebody who goes by an act, and whose removal is to come.
 struct Leaving {
     /// The act, by its place in the room's log.
     n: u64,
@@ -41,6 +42,8 @@ struct Leaving {
     since: Duration,
     /// Whether its signature is known to hold.
     signed: bool,
+    /// Whether the act tells of the removal, which needs no words then: a leave does, whatever becomes of its signature.
+    told: bool,
 }
 
 /// The own stay in a room.
@@ -59,14 +62,16 @@ pub(super) struct Stay {
     pub(super) bars_legacy: bool,
     /// Everyone for whom is known that what is written next can be read: the roster and the trust as of which.
     pub(super) prepared: Option<u64>,
-    /// The keys that the person was told can read, and whose they are. Whoever goes is told of again.
-    pub(super) told_readers: BTreeMap<[u8; 32], UserName>,
+    /// Whom the person was told can read, with which keys.
+    pub(super) told_readers: BTreeSet<(UserName, [u8; 32])>,
     /// Who was said to be left out.
     pub(super) told_left_out: BTreeSet<(UserName, [u8; 32])>,
+    /// Who was said to go since: if they can read, they are named. At most [`MOST_ENTRIES`].
+    pub(super) told_gone: BTreeSet<UserName>,
     pub(super) told_legacy_inside: bool,
     /// Whether the person was told that nobody can read.
     pub(super) told_alone: bool,
-    /// Who is said to go in a way that is signed.
+    /// Who goes by an act.
     leaving: BTreeMap<(UserName, RunId), Leaving>,
     /// When it began.
     pub(super) since: Duration,
@@ -84,26 +89,38 @@ impl Stay {
 
     /// Whether the person was told that a legacy member can read.
     pub(super) fn told_legacy(&self, entry: &RosterEntry) -> bool {
-        matches!(entry.key, EntryKey::Legacy(Some(hash)) if self.told_readers.contains_key(&hash.0))
+        matches!(entry.key, EntryKey::Legacy(Some(hash)) if self.told_readers.contains(&(entry.account.clone(), hash.0)))
     }
 
-    /// The act at a place puts an account out, of which those count who are listed then: who comes back meanwhile is not meant.
-    pub(super) fn note_put_out(&mut self, account: &UserName, n: u64, now: Duration) {
-        self.forget_told(account);
-        let runs = self.roster.entries().filter(|listed| listed.entry.account == *account);
-        let runs: Vec<_> = runs.map(|listed| listed.entry.run).collect();
-        runs.into_iter().for_each(|run| self.note(account.clone(), run, Leaving { n, since: now, signed: false }));
+    /// The act at a place puts an account out, given as typed, of which those count who are known to be listed then: who
+    /// comes back meanwhile is not meant.
+    pub(super) fn note_put_out(&mut self, typed: &UserName, n: u64, now: Duration) {
+        self.forget_told(typed);
+        self.forget_told(&typed.normalized());
+        if !self.roster.is_full() {
+            return; // whoever was listed last may have gone, and come back, before
+        }
+        let meant = self.roster.entries().filter(|listed| is_stored_form(&listed.entry.account, typed));
+        let meant: Vec<_> = meant.map(|listed| (listed.entry.account.clone(), listed.entry.run)).collect();
+        for (account, run) in meant {
+            self.note(account, run, Leaving { n, since: now, signed: false, told: false });
+        }
     }
 
-    /// The act at a place is signed: the removal of those whom it puts out needs no further words.
-    pub(super) fn put_out_is_signed(&mut self, n: u64) {
-        self.leaving.values_mut().filter(|leaving| leaving.n == n).for_each(|leaving| leaving.signed = true);
-    }
-
-    /// Somebody leaves by the act at a place.
+    /// Somebody leaves by the act at a place, which is checked later.
     pub(super) fn note_leaving(&mut self, account: UserName, run: RunId, n: u64, now: Duration) {
         self.forget_told(&account);
-        self.note(account, run, Leaving { n, since: now, signed: true });
+        self.note(account, run, Leaving { n, since: now, signed: false, told: true });
+    }
+
+    /// The signature of the act at a place holds: whoever goes by it is no reader any more, and the removal needs no words.
+    pub(super) fn going_is_signed(&mut self, n: u64) {
+        let going = self.leaving.iter_mut().filter(|(_, leaving)| leaving.n == n);
+        let going = going.map(|((account, _), leaving)| {
+            (leaving.signed, leaving.told) = (true, true);
+            account.clone()
+        });
+        going.collect::<Vec<_>>().iter().for_each(|account| self.forget_told(account));
     }
 
     fn note(&mut self, account: UserName, run: RunId, leaving: Leaving) {
@@ -116,9 +133,15 @@ impl Stay {
         }
     }
 
-    /// Somebody goes: if the account is listed still, or again, that is said before it can read.
+    /// Somebody is said to go: if the account is listed still, or again, that is said before it can read on.
     pub(super) fn forget_told(&mut self, account: &UserName) {
-        self.told_readers.retain(|_, told| told != account);
+        self.prepared = None;
+        self.told_left_out.retain(|(told, _)| told != account);
+        let before = self.told_readers.len();
+        self.told_readers.retain(|(told, _)| told != account);
+        if self.told_readers.len() < before && self.told_gone.len() < MOST_ENTRIES {
+            self.told_gone.insert(account.clone());
+        }
     }
 
     /// Somebody came: that it went before does not count any more.
@@ -126,13 +149,13 @@ impl Stay {
         self.leaving.remove(&(entry.account.clone(), entry.run));
     }
 
-    /// Somebody went; whether that was signed, and said.
+    /// Somebody went; whether that was said, or will be.
     pub(super) fn went(&mut self, entry: &RosterEntry) -> bool {
         self.forget_told(&entry.account);
-        self.leaving.remove(&(entry.account.clone(), entry.run)).is_some_and(|leaving| leaving.signed)
+        self.leaving.remove(&(entry.account.clone(), entry.run)).is_some_and(|leaving| leaving.told)
     }
 
-    /// Some went, and nobody knows who: whoever is listed after that may have come back, and is said to read again.
+    /// Some went, and nobody knows who: whoever is listed after that may have come back.
     pub(super) fn some_went(&mut self) {
         self.leaving.clear();
     }
@@ -204,9 +227,11 @@ impl Machine {
             Some(Task::Act(act)) if !is_return || !is_taken || act.leaves() => act.start_over(),
             _ => {}
         }
-        let known =
-            was_here.map(|stay| (stay.roster.still(&ok.roster, log.head()), stay.told_readers, stay.told_left_out));
-        let (roster, told_readers, told_left_out) = known.unwrap_or_default();
+        let known = was_here.map(|stay| {
+            let roster = stay.roster.still(&ok.roster, log.head());
+            (roster, stay.told_readers, stay.told_left_out, stay.told_gone)
+        });
+        let (roster, told_readers, told_left_out, told_gone) = known.unwrap_or_default();
         let roster = roster.unwrap_or_else(|| Roster::new(self.realm, ok.room_id, ok.room.clone(), ok.roster));
         self.note_counter(ok.room_id, ok.counter);
         let is_listed = roster.is_full();
@@ -223,6 +248,7 @@ impl Machine {
             prepared: None,
             told_readers,
             told_left_out,
+            told_gone,
             told_legacy_inside: false,
             told_alone: false,
             leaving: BTreeMap::new(),
@@ -232,7 +258,9 @@ impl Machine {
             room: ok.room,
         });
         self.tell_of_room(ok.count);
-        if !is_listed && ok.count <= MAX_LISTED as u64 {
+        if is_listed {
+            self.check_roster();
+        } else if ok.count <= MAX_LISTED as u64 {
             self.ask_who(); // from then on, its changes say by name who is there
         }
     }
@@ -312,10 +340,10 @@ impl Machine {
             ErrorCode::Banned { until } => barred("banned", until, self.now.unix),
             _ => why,
         };
-        self.say(format!("{} is not entered: {why}.", Room(room)));
+        self.cannot(format!("{} is not entered: {why}.", Room(room)));
         // Nobody goes back by itself: what is typed next may be meant for the other room still.
         if let Some(left) = left {
-            self.say(format!("You have left {0} for it: /join {0} to go back.", Room(&left)));
+            self.say(format!("You have left {} for it: /join it again to go back.", Room(&left)));
         }
     }
 
@@ -332,7 +360,6 @@ impl Machine {
         let Some(stay) = &mut self.stay else { return };
         stay.gone.add(n, now, Some(target.clone()), true);
         stay.note_put_out(target, n, now);
-        stay.prepared = None;
         let id = stay.id;
         self.rooms.entry(id).or_default().outgoing.expel(target);
     }

@@ -58,7 +58,7 @@ impl Roster {
     /// The entries that were known, if they have this hash still at another place in the log: they need not be fetched again.
     pub(super) fn still(self, hash: &RosterHash, at: Position) -> Option<Self> {
         let is_it = self.full && self.hash == *hash;
-        is_it.then(|| Self { as_of: Some(at), version: self.version + 1, ..self })
+        is_it.then_some(Self { as_of: Some(at), ..self })
     }
 
     /// Whether everyone is known, as of the log's head.

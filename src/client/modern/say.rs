@@ -78,6 +78,11 @@ impl Say {
         self.note
     }
 
+    /// Nothing follows what is in flight.
+    pub(super) fn stop_here(&mut self) {
+        self.parts.truncate(1);
+    }
+
     pub(super) fn is_in_flight(&self) -> bool {
         self.in_flight.is_some()
     }

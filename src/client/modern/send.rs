@@ -96,7 +96,7 @@ impl Machine {
         }
         let stay = self.stay.as_mut()?;
         // With a legacy member, each message has a key to be wrapped; its length decides about the text.
-        let is_steady = readers.legacy.is_empty() && stay.roster.is_full();
+        let is_steady = readers.legacy.is_empty() && !readers.somebody_goes && stay.roster.is_full();
         stay.prepared = is_steady.then_some(stay.roster.version());
         Some(at)
     }
@@ -248,7 +248,7 @@ impl Machine {
                 self.say("The server takes no more keys for now: your message waits a little.");
             }
             ErrorCode::Stale if say.attempts < ATTEMPTS => {
-                say.attempts += 1;
+                (say.attempts, say.rounds) = (say.attempts + 1, 0);
                 self.grant_answered();
             }
             _ => self.drop_task(&why),

@@ -163,7 +163,7 @@ impl Machine {
         };
         account.announced = false;
         let Some(token) = account.token.clone() else {
-            return self.logged_out("");
+            return self.logged_out(None);
         };
         self.set_returning(Some(Returning::Session));
         self.request(Asked::Resume, RequestBody::Resume { token, run: self.run });
@@ -180,7 +180,7 @@ impl Machine {
         let Some(account) = &mut self.account else { return self.set_returning(None) };
         let Some((user, bundle)) = answer else {
             self.set_returning(None);
-            return self.logged_out("The server does not remember your session. ");
+            return self.logged_out(Some("The server does not remember your session."));
         };
         if user != account.name || bundle != account.bundle.hash() {
             return self.broken_server("the server took the session up for somebody else");
@@ -200,12 +200,17 @@ impl Machine {
         self.set_returning(None);
     }
 
-    /// The session is nobody's any more; why, with a space behind it, if it has to be said.
-    fn logged_out(&mut self, why: &str) {
+    /// The session is nobody's any more; why, if it has to be said.
+    fn logged_out(&mut self, why: Option<&str>) {
         let Some(account) = self.account.take() else { return };
-        let room = self.stay.as_ref().map(|stay| format!(", then /join {}", Room(&stay.room))).unwrap_or_default();
+        let room = self
+            .stay
+            .as_ref()
+            .map(|stay| format!(", then /join {} with its password", Room(&stay.room)))
+            .unwrap_or_default();
         self.leave_room();
-        self.say(format!("{why}Log in again: /login {}{room}", Name(&account.name)));
+        let again = format!("Log in again: /login {}{room}", Name(&account.name));
+        self.say(why.map_or_else(|| again.clone(), |why| format!("{why} {again}")));
         self.drop_task("you are not logged in any more");
     }
 
@@ -295,7 +300,7 @@ impl Machine {
         self.keys.lost();
         self.directs.was_away();
         self.stay_away();
-        if self.ending && self.waiting() == 0 {
+        if self.ending && (self.waiting() == 0 || self.hung_up.is_some()) {
             return self.end(Output::Close); // all was said but a last word to the room
         }
         self.interrupt_task();
@@ -317,6 +322,13 @@ impl Machine {
         let unsent = self.waiting();
         self.unsent |= unsent > 0;
         (unsent > 0).then(|| format!("{} not sent.", counted(unsent, "line was", "lines were")))
+    }
+
+    /// Says how many lines will not be sent, if there are any.
+    pub(super) fn say_unsent(&mut self) {
+        if let Some(words) = self.unsent_words() {
+            self.say(words);
+        }
     }
 
     /// Doubles with each attempt that fails; up to as much more is drawn, so that not everyone comes back at once.

@@ -174,6 +174,7 @@ impl Machine {
         match self.task.take() {
             Some(Task::Say(say)) if say.begins => self.not_sent_further(say.note(), why),
             Some(Task::Say(say)) => self.not_sent(say.note(), why.to_owned()),
+            Some(Task::Direct(direct)) if direct.begins() => self.not_sent_further(direct.note(), why),
             Some(Task::Direct(direct)) => self.not_sent(direct.note(), why.to_owned()),
             Some(_) => {
                 self.unsent = true;
@@ -187,12 +188,22 @@ impl Machine {
     pub(super) fn hang_up(&mut self) {
         self.ending = true;
         self.hung_up = Some(self.now.elapsed + HANG_UP);
+        let under_way = self.task.take_if(|task| match task {
+            Task::Say(say) if say.is_in_flight() => {
+                say.stop_here();
+                true
+            }
+            Task::Direct(direct) if direct.is_in_flight() => {
+                direct.stop_here();
+                true
+            }
+            Task::Act(act) => act.is_in_flight(),
+            Task::Answer => true,
+            _ => false,
+        });
+        self.say_unsent();
         self.lines.clear();
-        match &mut self.task {
-            Some(Task::Say(say)) if say.is_in_flight() => say.parts.truncate(1),
-            Some(Task::Act(act)) if act.is_in_flight() => {}
-            _ => self.task = None,
-        }
+        self.task = under_way;
         if !self.link.is_ready() {
             self.end(Output::Close);
         }
@@ -204,12 +215,11 @@ impl Machine {
             return;
         }
         if self.hung_up.is_some_and(|until| until <= self.now.elapsed) {
+            self.say_unsent();
             return self.close();
         }
         if matches!(self.link, Link::Down { .. } | Link::Greeting { .. }) && !self.scripted {
-            if let Some(words) = self.unsent_words() {
-                self.say(words);
-            }
+            self.say_unsent();
             return self.end(Output::Close);
         }
         if self.task.is_some() || !self.lines.is_empty() || !self.link.is_ready() {

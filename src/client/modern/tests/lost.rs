@@ -102,7 +102,7 @@ fn after_the_servers_restart_the_person_logs_in_again_and_all_goes_on() {
     world.back(1);
     assert_eq!(
         world.look(0),
-        ["* The server does not remember your session. Log in again: /login alice, then /join r"]
+        ["* The server does not remember your session. Log in again: /login alice, then /join r with its password"]
     );
     for (client, name) in [(0, "alice"), (1, "bob")] {
         world.types(client, &format!("/login {name} pw"));
@@ -136,7 +136,7 @@ fn what_was_in_flight_when_the_session_is_forgotten_is_said_and_its_counter_is_n
         world.look(0),
         [
             "* Not accepted by the server yet: two",
-            "* The server does not remember your session. Log in again: /login alice, then /join r",
+            "* The server does not remember your session. Log in again: /login alice, then /join r with its password",
             "* Not sent: you are not logged in any more. It was: two"
         ]
     );
@@ -192,7 +192,7 @@ fn who_says_goodbye_is_heard() {
     world.cut(1);
     world.looked();
     world.back(1);
-    assert_eq!(world.look(1), ["* Log in again: /login bob, then /join r"]);
+    assert_eq!(world.look(1), ["* Log in again: /login bob, then /join r with its password"]);
 }
 
 #[test]

@@ -753,3 +753,107 @@ fn who_is_put_out_and_let_in_again_by_the_hash_alone_is_said_to_read() {
     world.looked();
     assert_eq!(world.types(BOB, "still?"), Vec::<String>::new(), "it is said once");
 }
+
+/// A leave that the server tells and does not carry out: who left gets no key of what is said from then on.
+#[test]
+fn who_left_and_is_still_listed_gets_nothing_and_that_is_said_after_a_while() {
+    let mut world = world();
+    world.server.keeps_the_kicked = true;
+    world.types(2, "/leave");
+    assert_eq!(world.look(BOB), ["! carol (pinned) left"]);
+    let wraps = world.clients[BOB].wraps;
+    assert_eq!(world.types(BOB, "now we are alone"), Vec::<String>::new());
+    assert_eq!(world.clients[BOB].wraps, wraps + 1, "alice's");
+    world.later(11_000);
+    let left_out = "* carol cannot read you: carol left or was put out, and the server lists it still.";
+    assert_eq!(world.types(BOB, "are we?"), [left_out]);
+    assert_eq!(world.types(BOB, "are we still?"), Vec::<String>::new(), "it is said once");
+}
+
+/// The server keeps the keys of who kicked back until the others have spoken again to whom it lists still.
+#[test]
+fn a_kick_that_is_checked_late_ends_the_reading_all_the_same() {
+    let mut world = World::with(&["alice", "bob", "carol"]);
+    world.types(BOB, "one");
+    let held = Rc::new(RefCell::new(Vec::new()));
+    let hold = Rc::clone(&held);
+    to_bob(&mut world, move |what| match what {
+        What::Answer(Answer::Part { .. } | Answer::Ok { body: OkBody::Bundles { .. }, .. }) => {
+            hold.borrow_mut().push(what);
+            Vec::new()
+        }
+        what => vec![what],
+    });
+    world.server.keeps_the_kicked = true;
+    let dave = world.connect(9, 3, Pins::default());
+    world.types(dave, "/login dave pw");
+    world.types(dave, "/join r pw");
+    world.types(dave, "/kick carol");
+    world.looked();
+    world.tamper = None;
+    // He asks again for what did not come, and speaks meanwhile.
+    held.take().iter().for_each(|what| world.hears(BOB, what));
+    world.settle();
+    assert_eq!(world.look(BOB), ["! dave (pinned) kicked carol"]);
+    world.types(BOB, "two");
+    assert!(world.look(2).iter().all(|line| !line.contains("two")), "carol has no key of it");
+}
+
+/// The server alone says that somebody left, or passes on a leave that nobody signed so; and lists the person still.
+#[test]
+fn who_is_said_to_have_gone_by_the_servers_word_alone_is_said_to_read() {
+    for forged in [false, true] {
+        let mut world = world();
+        let mut leave = None;
+        if forged {
+            let (author, at) = (world.server.author_of(2), world.server.position(&room("r")));
+            let stamp = ActStamp { counter: 9, at, signature: Signature([7; 64]) };
+            leave = Some(ActProof { reader: author.reader, stamp });
+        }
+        let mut out = Vec::new();
+        world.server.says_left(&room("r"), &user("carol"), leave, &mut out);
+        world.deliver(out);
+        world.settle();
+        let shown = world.look(BOB);
+        assert!(shown.contains(&"-- carol is gone: the connection is lost".to_owned()), "{shown:?}");
+        let shown = world.types(BOB, "who is here?");
+        assert_eq!(shown, [CAROL_READS], "{forged}");
+    }
+}
+
+/// Whoever comes with many others is named nevertheless, if it was said to be gone.
+#[test]
+fn who_was_put_out_does_not_hide_in_a_crowd() {
+    let mut world = world();
+    world.server.keeps_the_kicked = true;
+    world.server.rooms.get_mut(&room("r")).unwrap().hashes_changes = true;
+    world.types(0, "/kick carol");
+    for i in 0..12 {
+        let newcomer = world.connect(80 + i, usize::from(i), Pins::default());
+        world.types(newcomer, &format!("/login a{i:02} pw"));
+        world.types(newcomer, "/join r pw");
+    }
+    world.looked();
+    let shown = world.types(BOB, "hello, all");
+    assert_eq!(
+        shown,
+        [
+            "* From now on you can be read by: carol, a00, a01, a02, a03, a04, a05, a06 and 5 more (pinned). /readers names all."
+        ]
+    );
+}
+
+/// The name in a kick is as it was typed, and means the account in whatever form.
+#[test]
+fn a_kick_means_the_account_in_whatever_form_it_is_typed() {
+    let mut world = World::with(&["alice", "bob", "caf\u{e9}"]);
+    for client in 0..3 {
+        world.types(client, "hello");
+    }
+    world.server.keeps_the_kicked = true;
+    world.types(0, "/kick cafe\u{301}");
+    world.looked();
+    world.types(BOB, "now we are alone");
+    assert_eq!(world.look(2), Vec::<String>::new());
+    assert_eq!(world.look(0), ["bob (pinned): now we are alone"]);
+}

@@ -239,8 +239,47 @@ fn who_is_not_let_into_another_room_is_told_that_the_one_before_was_left() {
         world.types(0, "/join nowhere pw"),
         [
             "* nowhere is not entered: There is no such room: list the rooms, or create it.",
-            "* You have left r for it: /join r to go back.",
+            "* You have left r for it: /join it again to go back.",
         ]
     );
     assert_eq!(world.types(0, "hello"), ["* Not sent: /join a room first. It was: hello"]);
+}
+
+/// A kick that was taken before its author lost the connection met who was there then, and not who has come back since.
+#[test]
+fn a_kick_that_is_answered_after_the_return_puts_nobody_out_again() {
+    let mut world = World::with(&["alice", "bob", "carol"]);
+    world.types(0, "one");
+    world.tamper = Some(Box::new(|to, what| if to == 0 { Vec::new() } else { vec![what] }));
+    world.types(0, "/kick carol");
+    world.cut(0);
+    world.tamper = None;
+    world.types(2, "/join r pw");
+    world.looked();
+    world.back(0);
+    let shown = world.look(0);
+    assert!(shown.iter().any(|line| line.contains("kicked carol")), "{shown:?}");
+    world.types(0, "two");
+    assert!(world.look(2).contains(&"alice (pinned): two".to_owned()));
+    world.later(11_000);
+    assert_eq!(world.types(0, "three"), Vec::<String>::new());
+    assert_eq!(world.look(2), ["alice (pinned): three"]);
+}
+
+/// Who is banned while nobody knows who is there may not be there at all.
+#[test]
+fn a_ban_in_a_crowd_blames_nobody_for_who_comes_later() {
+    let mut world = World::with(&["alice", "bob", "carol"]);
+    for client in 0..2 {
+        world.types(client, "one");
+    }
+    world.server.rooms.get_mut(&room("r")).unwrap().hashes_changes = true;
+    world.types(2, "/leave");
+    world.types(0, "/ban carol");
+    world.types(0, "/unban carol");
+    world.types(2, "/join r pw");
+    world.looked();
+    world.later(11_000);
+    assert_eq!(world.types(1, "two"), ["* From now on you can be read by: carol (pinned). /readers names all."]);
+    assert!(world.look(2).contains(&"bob (pinned): two".to_owned()));
 }

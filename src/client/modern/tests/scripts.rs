@@ -120,7 +120,7 @@ fn who_is_ended_from_outside_tells_the_room_and_waits_a_second_at_most() {
     world.does(0, Input::HangUp);
     world.hold_wire = false;
     world.settle();
-    assert_eq!(world.look(0), ["CLOSE"]);
+    assert_eq!(world.look(0), ["* 1 line was not sent.", "CLOSE"]);
     assert_eq!(world.look(1), ["alice (pinned): on its way", "! alice (pinned) left"]);
     for words in ["", "unanswered"] {
         let mut world = World::with(&["alice"]);

@@ -78,7 +78,7 @@ pub(super) struct Server {
     pub(super) next_grant: Option<ErrorCode>,
     pub(super) next_direct: Option<ErrorCode>,
     pub(super) requests: BTreeMap<&'static str, usize>,
-    /// Whether it tells of a kick and puts nobody out.
+    /// Whether it tells of kicks and leaves, and takes nobody off the list.
     pub(super) keeps_the_kicked: bool,
 }
 
@@ -498,7 +498,7 @@ impl Server {
             None => {}
         }
         let target = UserName::new(deed.target.as_str());
-        let here = |entry: &&RosterEntry| entry.account == target;
+        let here = |entry: &&RosterEntry| entry.account == target || entry.account == target.normalized();
         if deed.verb == Verb::Kick && !self.rooms[&name].entries.iter().any(|entry| here(&entry)) {
             return out.push(error(s, id, ErrorCode::NotHere));
         }
@@ -521,6 +521,7 @@ impl Server {
             Verb::Topic => self.rooms.get_mut(&name).unwrap().topic = deed.argument.as_str().to_owned(),
             Verb::Mute => drop(self.rooms.get_mut(&name).unwrap().muted.insert(target)),
             Verb::Flags => self.rooms.get_mut(&name).unwrap().modern_only = !deed.argument.as_str().is_empty(),
+            Verb::Leave if self.keeps_the_kicked => self.sessions.get_mut(&s).unwrap().room = None,
             Verb::Leave => {
                 self.sessions.get_mut(&s).unwrap().room = None;
                 let entry = self.entry(s);
@@ -547,6 +548,26 @@ impl Server {
         }
         let n = self.change(name, Vec::new(), gone, None, out);
         self.rooms.get_mut(name).unwrap().stale_before = n;
+    }
+
+    /// The author that a session is.
+    pub(super) fn author_of(&self, s: usize) -> Author {
+        self.author(s)
+    }
+
+    /// The head of a room's log.
+    pub(super) fn position(&self, name: &RoomName) -> Position {
+        self.rooms[name].head
+    }
+
+    /// Says that somebody left, which nobody signed so, and takes nobody off the list.
+    pub(super) fn says_left(&mut self, name: &RoomName, who: &UserName, proof: Option<ActProof>, out: &mut Out) {
+        let signature = proof.as_ref().map(|proof| &proof.stamp.signature);
+        let hashed = Hashed::Act { account: who, verb: Verb::Leave, target: "", argument: "", signature };
+        let n = self.hashed(name, &hashed);
+        let deed = Deed { verb: Verb::Leave, target: SignedText::new(""), argument: SignedText::new("") };
+        let event = ActEvent { room: name.clone(), n, time: self.time, user: who.clone(), deed, proof };
+        self.tell(name, None, &Event::Act(event), out);
     }
 
     fn direct(&mut self, s: usize, id: u64, direct: DirectRequest, out: &mut Out) {
