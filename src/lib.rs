@@ -5,8 +5,8 @@
 //!
 //! ```text
 //! bin → server, client
-//! server → tls, store, chat, protocol, crypto, prompt        client → tls, crypto, protocol, prompt
-//! store → chat, crypto      chat → protocol      protocol, crypto, tls, prompt → (none)      transcript → names
+//! server → tls, store, chat, protocol, crypto, prompt, process        client → tls, crypto, protocol, prompt, process
+//! store → chat, crypto      chat → protocol      protocol, crypto, tls, prompt, process → (none)      transcript → names
 //! ```
 //!
 //! | room | what happens there |
@@ -19,6 +19,7 @@
 //! | [`store`] | the encrypted database: a sealed snapshot and a journal |
 //! | [`tls`] | certificates, rustls configurations, pinning, record-preserving streams |
 //! | [`prompt`] | hidden questions for passwords |
+//! | [`process`] | what a process gives up: files for others, core dumps |
 //! | [`server`] | the server's threads |
 //! | [`client`] | the client's threads and screen; its state machine and key ring |
 //!
@@ -29,6 +30,7 @@ pub mod chat;
 pub mod client;
 pub mod crypto;
 pub mod names;
+pub mod process;
 pub mod prompt;
 pub mod protocol;
 pub mod server;

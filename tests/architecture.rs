@@ -6,17 +6,18 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Each room and the rooms it may import; everyone may import those that are [`SHARED`].
-const MAY_IMPORT: [(&str, &[&str]); 11] = [
+const MAY_IMPORT: [(&str, &[&str]); 12] = [
     ("names", &[]),
     ("transcript", &[]),
     ("protocol", &[]),
     ("crypto", &[]),
     ("tls", &[]),
     ("prompt", &[]),
+    ("process", &[]),
     ("chat", &["protocol"]),
     ("store", &["chat", "crypto"]),
-    ("server", &["tls", "store", "chat", "protocol", "crypto", "prompt"]),
-    ("client", &["tls", "crypto", "protocol", "prompt"]),
+    ("server", &["tls", "store", "chat", "protocol", "crypto", "prompt", "process"]),
+    ("client", &["tls", "crypto", "protocol", "prompt", "process"]),
     ("bin", &["server", "client"]),
 ];
 

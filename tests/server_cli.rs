@@ -213,3 +213,47 @@ fn a_disk_that_is_full_changes_nothing_and_ends_nobody() {
     assert_eq!(server.stop(), 0);
     Server::start(dir.path()).connect().asks("/login alice pw", "Login successful. Welcome, alice!");
 }
+
+/// Whether a process that ends by SIGABRT, started so, leaves a core dump.
+fn dumps_core(program: &str, arguments: &[&str], dir: &Path) -> bool {
+    use std::os::unix::process::ExitStatusExt;
+    let shell = "ulimit -c unlimited; exec \"$0\" \"$@\"";
+    let mut command = Command::new("sh");
+    command.args(["-c", shell, program]).args(arguments).current_dir(dir);
+    let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+    let mut first = [0];
+    std::io::Read::read_exact(&mut child.stdout.take().unwrap(), &mut first).unwrap(); // it has begun
+    let killed = Command::new("kill").args(["-ABRT", &child.id().to_string()]).status().unwrap();
+    assert!(killed.success());
+    child.wait().unwrap().core_dumped()
+}
+
+#[test]
+fn a_crash_leaves_no_secrets_in_a_core_dump_unless_that_is_wanted() {
+    let dir = tempfile::tempdir().unwrap();
+    let password = dir.path().join("password");
+    fs::write(&password, "godpw\n").unwrap();
+    let arguments = ["--listen", "127.0.0.1:0", "--god-password-file", password.to_str().unwrap()];
+    let server = env!("CARGO_BIN_EXE_chat-server");
+    assert!(!dumps_core(server, &arguments, dir.path()));
+    // Where this machine keeps core dumps at all, the option brings them back.
+    if dumps_core("sh", &["-c", "echo; while :; do :; done"], dir.path()) {
+        assert!(dumps_core(server, &[&arguments[..], &["--core-dumps"]].concat(), dir.path()));
+    }
+}
+
+#[test]
+fn nobody_else_can_read_what_the_server_writes() {
+    let dir = tempfile::tempdir().unwrap();
+    let server = Server::start(dir.path());
+    server.user("alice");
+    assert_eq!(server.stop(), 0);
+    let mut looked_at = 0;
+    for folder in [dir.path().to_owned(), dir.path().join("certs")] {
+        for entry in fs::read_dir(folder).unwrap().flatten().filter(|entry| entry.file_name() != "server.log") {
+            assert_eq!(mode(&entry.path()) & 0o077, 0, "{}", entry.path().display());
+            looked_at += 1;
+        }
+    }
+    assert!(looked_at >= 6, "{looked_at}");
+}

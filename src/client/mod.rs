@@ -62,6 +62,7 @@ use trust::Met;
 use wire::{Dialect, Wire};
 
 use crate::crypto::SigningKey;
+use crate::process;
 use crate::tls::Roots;
 use crate::transcript::RunId;
 
@@ -80,6 +81,7 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
             return if help.use_stderr() { ExitCode::from(Exit::Usage as u8) } else { ExitCode::SUCCESS };
         }
     };
+    process::give_up(options.core_dumps);
     let terminal = Terminal::save();
     let ended = match &options.command {
         Some(Command::Key(command)) => key_command::run(command, options.identity.as_deref(), &terminal),

@@ -52,6 +52,10 @@ pub struct Options {
     #[arg(long, env = "CHAT_ALLOW_LEGACY", value_parser = BoolishValueParser::new(), conflicts_with = "accept_realm")]
     pub allow_legacy: bool,
 
+    /// Let a crash leave a core dump, in which there are keys and passwords
+    #[arg(long, env = "CHAT_CORE_DUMPS", value_parser = BoolishValueParser::new(), global = true)]
+    pub core_dumps: bool,
+
     /// What to do instead of chatting
     #[command(subcommand)]
     pub command: Option<Command>,

@@ -45,6 +45,7 @@ pub use options::Options;
 
 use crate::chat::Hub;
 use crate::crypto::Fingerprint;
+use crate::process;
 use crate::tls;
 use crate::transcript::Realm;
 use broker::Broker;
@@ -80,6 +81,7 @@ const FAREWELL: Duration = Duration::from_secs(5);
 /// # Errors
 /// [`ServerError`] when it cannot start; once it serves, it ends in order.
 pub fn run(options: &Options) -> Result<(), ServerError> {
+    process::give_up(options.core_dumps);
     let identity = setup::identity(options)?;
     let fingerprint = Fingerprint::of(&identity.spki()?);
     let tls = tls::server_config(&identity)?;

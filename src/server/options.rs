@@ -36,6 +36,10 @@ pub struct Options {
     #[arg(long, env = "CHAT_NO_LEGACY", value_parser = BoolishValueParser::new())]
     pub no_legacy: bool,
 
+    /// Let a crash leave a core dump, in which there are keys and passwords
+    #[arg(long, env = "CHAT_CORE_DUMPS", value_parser = BoolishValueParser::new())]
+    pub core_dumps: bool,
+
     /// A line that modern clients show when they connect, of at most 1,024 bytes
     #[arg(long, env = "CHAT_MOTD", value_name = "TEXT")]
     pub motd: Option<String>,
