@@ -137,7 +137,8 @@ pub(crate) fn run(programs: &Programs, options: &CompareOptions) -> Result<()> {
     }
     let found = measure(programs, &present, &tasks(options.quick), rounds)?;
     let quick = if options.quick { " --quick" } else { "" };
-    let command = format!("cargo run --release -p secure-chat-bench -- compare{quick}");
+    let chosen: String = options.targets.iter().map(|target| format!(" --targets {}", target.name())).collect();
+    let command = format!("cargo run --release -p secure-chat-bench -- compare{quick}{chosen}");
     let results = Results { machine: proc::machine(), command, rounds, missing, found };
     let output = options.output.clone().unwrap_or_else(|| repository().join("docs"));
     write(&output, &results)

@@ -5,7 +5,7 @@ use std::time::Instant;
 use anyhow::{Context, Result};
 use secure_chat::chat::SessionId;
 use secure_chat::names::{Password, RoomName, UserName};
-use secure_chat::protocol::modern::RequestBody;
+use secure_chat::protocol::modern::{MAX_LISTED, RequestBody};
 use serde::Serialize;
 
 use crate::accounts::room_name;
@@ -117,7 +117,8 @@ pub(crate) fn room(members: usize) -> Result<Room> {
     let mut driver = Driver::new(members + VISITORS, 1)?;
     let mut speaker = full_room(&mut driver, members)?;
     let message = say(&mut driver, &mut speaker)?;
-    let times = (TIMES * 10 / members).clamp(5, TIMES / VISITORS);
+    // In a large room time passes with each of them, and who says nothing for a minute is put out.
+    let times = (TIMES * 10 / members).clamp(5, if members > MAX_LISTED { 20 } else { TIMES / VISITORS });
     let join = visits(&mut driver, members, times)?;
     let list = median(times, || {
         for _ in 0..times {

@@ -235,7 +235,7 @@ mod tests {
             let (session, said) = speaker.next();
             assert_eq!(driver.ask(session, said).unwrap().lines, 4);
         }
-        assert!(driver.join(SessionId(77), 0).is_err());
+        assert!(driver.join(first, 7).is_err(), "there is no such room");
         let guest = driver.connect(9);
         let (user, password) = (UserName::new("new"), Password::new("pw"));
         driver.ask(guest, RequestBody::Register { user, password }).unwrap();

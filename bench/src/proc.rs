@@ -122,7 +122,8 @@ pub(crate) fn machine() -> String {
     let model = model.map_or("unknown processor", |(_, model)| model);
     let cores = std::thread::available_parallelism().map_or(0, usize::from);
     let kernel = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
-    format!("{model}, {cores} cores, Linux {}", kernel.trim())
+    let kernel = kernel.trim().split('-').next().unwrap_or_default(); // what follows names a build
+    format!("{model}, {cores} cores, Linux {kernel}")
 }
 
 /// Raises the limit on open files as far as it goes, for this process and the servers that it starts; the limit.
