@@ -28,8 +28,7 @@ use crate::protocol::legacy;
 
 const PROMPT: &str = "> ";
 const AGAIN: &str = "The same again: ";
-const LACKS_IN_PASTE: &str = "lacks a password, which is asked for.";
-const LACKS: &str = "lacks a password, and passwords are asked for at a terminal alone.";
+const LACKS: &str = "lacks a password, or is no command; passwords are asked for at a terminal alone.";
 
 /// What the person did.
 #[derive(Debug)]
@@ -164,7 +163,9 @@ impl LineEditor {
             while let Some(line) = lines.next() {
                 let rest = if typed::lacks_password(line, dialect) { lines.by_ref().count() } else { 0 };
                 if rest > 0 {
-                    let words = format!("Not sent: what was pasted behind a line that {LACKS_IN_PASTE}");
+                    let asked = !typed::questions(line, dialect).is_empty();
+                    let why = if asked { "lacks a password, which is asked for" } else { "is not complete" };
+                    let words = format!("Not sent: what was pasted behind a line that {why}.");
                     if to.send(Typing::Say(words)).is_err() {
                         return;
                     }

@@ -42,7 +42,7 @@ use std::io::{self, IsTerminal};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, bounded, unbounded};
 
@@ -71,6 +71,9 @@ const WAITING: usize = 64;
 
 /// How long main may take to end after a signal; it may be stuck in a terminal or a pipe that nobody reads.
 const SIGNAL_GRACE: Duration = Duration::from_secs(3);
+
+/// What comes sooner is the same wish: some programs send two signals to be sure of one.
+const SIGNAL_AGAIN: Duration = Duration::from_millis(300);
 
 /// Runs the client with the command line `args`; the exit codes are those of [`Exit`].
 pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
@@ -228,7 +231,7 @@ fn open_screen() -> Result<(Screen, Option<LineEditor>), Failure> {
 }
 
 /// Tells main of the first signal that ends programs, and ends this one, with the exit code `code`, when main does not, or at
-/// the second.
+/// a second one that comes later.
 #[cfg(unix)]
 fn watch_signals(terminal: &Terminal, code: i32) -> Result<Receiver<()>, Failure> {
     use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
@@ -244,7 +247,9 @@ fn watch_signals(terminal: &Terminal, code: i32) -> Result<Receiver<()>, Failure
     spawn("end", move || {
         if of_signals.recv().is_ok() {
             let _ = to_main.send(()); // main may have ended by itself
-            let _ = of_signals.recv_timeout(SIGNAL_GRACE);
+            let first = Instant::now();
+            let wait = || SIGNAL_GRACE.saturating_sub(first.elapsed());
+            while of_signals.recv_timeout(wait()).is_ok() && first.elapsed() < SIGNAL_AGAIN {}
             terminal.restore();
             std::process::exit(code);
         }

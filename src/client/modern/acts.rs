@@ -328,6 +328,9 @@ impl Machine {
             stay.going_is_signed(n);
         }
         match act.verb {
+            // Whoever is shown to go, is listed still and reads is named again, whatever was said before this was checked.
+            Verb::Leave if proved.is_some() => stay.forget_told(&act.author),
+            Verb::Kick | Verb::Ban if proved.is_some() => stay.forget_typed(&act.target),
             Verb::Topic => stay.topic = act.argument.clone(),
             Verb::Flags if proved.is_some() || modern_only => {
                 (stay.modern_only, stay.bars_legacy) = (modern_only, modern_only);

@@ -127,12 +127,14 @@ impl DirectTask {
     }
 
     pub(super) fn is_in_flight(&self) -> bool {
-        self.wait == Wait::Answer
+        self.wait == Wait::Answer && self.counter.is_some()
     }
 
-    /// Nothing follows what is in flight.
-    pub(super) fn stop_here(&mut self) {
+    /// Nothing follows what is in flight; whether something was to.
+    pub(super) fn stop_here(&mut self) -> bool {
+        let more = self.parts.len() > 1;
         self.parts.truncate(1);
+        more
     }
 
     pub(super) fn keys_came(&mut self) {

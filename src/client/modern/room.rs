@@ -95,8 +95,7 @@ impl Stay {
     /// The act at a place puts an account out, given as typed, of which those count who are known to be listed then: who
     /// comes back meanwhile is not meant.
     pub(super) fn note_put_out(&mut self, typed: &UserName, n: u64, now: Duration) {
-        self.forget_told(typed);
-        self.forget_told(&typed.normalized());
+        self.forget_typed(typed);
         if !self.roster.is_full() {
             return; // whoever was listed last may have gone, and come back, before
         }
@@ -147,6 +146,12 @@ impl Stay {
     /// Somebody came: that it went before does not count any more.
     pub(super) fn came(&mut self, entry: &RosterEntry) {
         self.leaving.remove(&(entry.account.clone(), entry.run));
+    }
+
+    /// The same of an account that is given as typed.
+    pub(super) fn forget_typed(&mut self, typed: &UserName) {
+        self.forget_told(typed);
+        self.forget_told(&typed.normalized());
     }
 
     /// Somebody went; whether that was said, or will be.

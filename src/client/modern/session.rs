@@ -301,6 +301,7 @@ impl Machine {
         self.directs.was_away();
         self.stay_away();
         if self.ending && (self.waiting() == 0 || self.hung_up.is_some()) {
+            self.say_unsent();
             return self.end(Output::Close); // all was said but a last word to the room
         }
         self.interrupt_task();

@@ -188,25 +188,30 @@ impl Machine {
     pub(super) fn hang_up(&mut self) {
         self.ending = true;
         self.hung_up = Some(self.now.elapsed + HANG_UP);
+        if !self.link.is_ready() {
+            self.say_unsent();
+            return self.end(Output::Close);
+        }
+        let mut cut = None;
         let under_way = self.task.take_if(|task| match task {
             Task::Say(say) if say.is_in_flight() => {
-                say.stop_here();
+                cut = say.stop_here().then_some(say.note());
                 true
             }
             Task::Direct(direct) if direct.is_in_flight() => {
-                direct.stop_here();
+                cut = direct.stop_here().then_some(direct.note());
                 true
             }
             Task::Act(act) => act.is_in_flight(),
             Task::Answer => true,
             _ => false,
         });
+        if let Some(note) = cut {
+            self.not_sent_further(note, "the program was ended");
+        }
         self.say_unsent();
         self.lines.clear();
         self.task = under_way;
-        if !self.link.is_ready() {
-            self.end(Output::Close);
-        }
     }
 
     /// Ends the program once all is said, with a last word to the room.
