@@ -114,12 +114,8 @@ impl Stay {
 
     /// The signature of the act at a place holds: whoever goes by it is no reader any more, and the removal needs no words.
     pub(super) fn going_is_signed(&mut self, n: u64) {
-        let going = self.leaving.iter_mut().filter(|(_, leaving)| leaving.n == n);
-        let going = going.map(|((account, _), leaving)| {
-            (leaving.signed, leaving.told) = (true, true);
-            account.clone()
-        });
-        going.collect::<Vec<_>>().iter().for_each(|account| self.forget_told(account));
+        let going = self.leaving.values_mut().filter(|leaving| leaving.n == n);
+        going.for_each(|leaving| (leaving.signed, leaving.told) = (true, true));
     }
 
     fn note(&mut self, account: UserName, run: RunId, leaving: Leaving) {

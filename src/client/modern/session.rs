@@ -210,7 +210,7 @@ impl Machine {
             .unwrap_or_default();
         self.leave_room();
         let again = format!("Log in again: /login {}{room}", Name(&account.name));
-        self.say(why.map_or_else(|| again.clone(), |why| format!("{why} {again}")));
+        self.say(why.map_or(String::new(), |why| format!("{why} ")) + &again);
         self.drop_task("you are not logged in any more");
     }
 
