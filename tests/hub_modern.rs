@@ -927,6 +927,29 @@ fn however_long_somebody_is_muted_the_wire_can_carry_it() {
 }
 
 #[test]
+fn the_log_goes_on_while_somebody_is_listed_who_hashes_it_and_stands_still_otherwise() {
+    let mut world = world();
+    let python = world.legacy("carol");
+    world.command(python, "/join den pw");
+    let mut alice = Member::in_room(&mut world, "alice", 1, 1, "den");
+    let mut place = alice.at().n;
+    let mut moved = |alice: &Member| alice.at().n - std::mem::replace(&mut place, alice.at().n);
+    let say = |world: &mut World| world.package(python, &den(), "tok", &[]);
+    say(&mut world);
+    alice.heard(&mut world);
+    assert_eq!(moved(&alice), 1, "the message");
+    alice.lose(&mut world);
+    say(&mut world);
+    alice.resume(&mut world).unwrap();
+    alice.join(&mut world, "den");
+    assert_eq!(moved(&alice), 2, "the message, though she was away, and her return");
+    alice.does(&mut world, Verb::Leave, "", "").unwrap().unwrap();
+    say(&mut world);
+    alice.join(&mut world, "den");
+    assert_eq!(moved(&alice), 3, "the leave, as an act and as a change, and her coming");
+}
+
+#[test]
 fn nobody_on_the_legacy_wire_comes_and_goes_between_two_events_of_a_large_room() {
     let mut world = world();
     let mut first = crowd(&mut world);

@@ -31,7 +31,7 @@ use crate::chat::room::LiveRoom;
 use crate::chat::throttle::Throttle;
 use crate::chat::timers::Timers;
 use crate::chat::tokens::Tokens;
-use crate::chat::{Directory, Effect, Input, Now, SessionId, Subject};
+use crate::chat::{Directory, Effect, Input, Now, SessionId, SessionMap, Subject};
 use crate::names::{RoomName, UserName};
 use crate::protocol::{ClientMessage, KeyAnnouncement, Notice, Reply, ServerMessage};
 use crate::transcript::Realm;
@@ -44,7 +44,7 @@ pub struct Hub {
     rng: StdRng,
     /// When the input under way came.
     now: Now,
-    sessions: HashMap<SessionId, Session>,
+    sessions: SessionMap<Session>,
     /// The sessions of each account that has any, in the order of their log-ins.
     accounts: HashMap<UserName, Vec<SessionId>>,
     /// The rooms that somebody is in.
@@ -59,7 +59,7 @@ pub struct Hub {
     /// For each account and room with a change at the disk, those that wait behind it.
     under_way: HashMap<Subject, VecDeque<Wanted>>,
     /// What sessions waited for that ended meanwhile.
-    orphans: HashMap<SessionId, Pending>,
+    orphans: SessionMap<Pending>,
     throttle: Throttle,
     effects: Vec<Effect>,
 }
@@ -73,7 +73,7 @@ impl Hub {
             realm,
             rng: StdRng::from_seed(seed),
             now: Now { elapsed: Duration::ZERO, unix_ms: 0 },
-            sessions: HashMap::new(),
+            sessions: SessionMap::default(),
             accounts: HashMap::new(),
             rooms: HashMap::new(),
             tokens: Tokens::default(),
@@ -82,7 +82,7 @@ impl Hub {
             timers: Timers::new(),
             claims: HashSet::new(),
             under_way: HashMap::new(),
-            orphans: HashMap::new(),
+            orphans: SessionMap::default(),
             throttle: Throttle::new(),
             effects: Vec::new(),
         }

@@ -17,4 +17,4 @@ pub use directory::{
     Unfit, Verifier,
 };
 pub use hub::{Hub, is_waited_for};
-pub use session::{Audience, Dialect, Effect, Input, Now, SessionId, Work, WorkDone};
+pub use session::{Audience, Dialect, Effect, Input, Now, SessionId, SessionMap, Work, WorkDone};

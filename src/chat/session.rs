@@ -1,9 +1,12 @@
 //! What goes into the hub and what comes out of it.
 
+use std::collections::HashMap;
 use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
+
+use rustc_hash::FxBuildHasher;
 
 use crate::chat::{Change, KnownBundle, RsaKey, Verifier};
 use crate::names::{Password, UserName};
@@ -20,6 +23,9 @@ impl fmt::Display for SessionId {
         self.0.fmt(f)
     }
 }
+
+/// What is kept by session. Nobody chooses the number of a session, so a plain hash serves as well as a keyed one, in less time.
+pub type SessionMap<T> = HashMap<SessionId, T, FxBuildHasher>;
 
 /// When something happens.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -68,7 +68,7 @@ pub fn greet(
         signature: &signature,
     });
     let met = met.map_err(Failure::untrusted)?;
-    Ok(Greeted { stream, exporter, hello, lines, realm, met })
+    Ok(Greeted { stream, exporter, hello: hello.into_owned(), lines, realm, met })
 }
 
 fn mute(address: &Address, why: &str) -> Failure {

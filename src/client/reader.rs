@@ -61,7 +61,7 @@ pub fn read_messages(stream: &Stream, to: &Sender<Heard>) {
 pub struct Lines {
     stream: Arc<Stream>,
     splitter: LineReader,
-    ready: VecDeque<Line>,
+    ready: VecDeque<Line<'static>>,
     received: Received,
     buffer: Vec<u8>,
     is_new: bool,
@@ -87,7 +87,7 @@ impl Lines {
     ///
     /// # Errors
     /// What the connection reports; `WouldBlock` or `TimedOut` when the time is over.
-    pub fn next(&mut self, until: Option<Instant>) -> io::Result<Option<Line>> {
+    pub fn next(&mut self, until: Option<Instant>) -> io::Result<Option<Line<'static>>> {
         let mut records = Vec::new();
         loop {
             if let Some(line) = self.ready.pop_front() {
@@ -116,7 +116,7 @@ impl Lines {
         while let Some(line) = self.splitter.next(&mut record) {
             match line {
                 Line::Whole(line) if line.trim_ascii().is_empty() => {}
-                line => self.ready.push_back(line),
+                line => self.ready.push_back(line.into_owned()),
             }
         }
     }
@@ -126,7 +126,7 @@ impl Lines {
 pub fn read_lines(mut lines: Lines, to: &Sender<Heard>) {
     loop {
         let (heard, is_last) = match lines.next(None) {
-            Ok(Some(Line::Whole(line))) => (Heard::Said(line), false),
+            Ok(Some(Line::Whole(line))) => (Heard::Said(line.into_owned()), false),
             Ok(Some(Line::TooLong)) => (Heard::TooLong, false),
             Ok(None) => (Heard::Closed, true),
             Err(error) => (Heard::Lost(error), true),

@@ -1,14 +1,26 @@
 //! Splits what comes on the modern wire into lines: there, where records end means nothing.
 
+use std::borrow::Cow;
+
 use memchr::memchr;
 
 /// What bytes completed.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Line {
-    /// A line, without its end.
-    Whole(Vec<u8>),
+pub enum Line<'a> {
+    /// A line, without its end; borrowed when it came in one piece.
+    Whole(Cow<'a, [u8]>),
     /// A line over the limit begins. Its bytes are gone, and so will be those that are still to come.
     TooLong,
+}
+
+impl Line<'_> {
+    /// The line in memory of its own.
+    pub fn into_owned(self) -> Line<'static> {
+        match self {
+            Self::Whole(line) => Line::Whole(line.into_owned().into()),
+            Self::TooLong => Line::TooLong,
+        }
+    }
 }
 
 /// Turns bytes, however they are cut, into lines that end with `\n`; a `\r` before it is dropped.
@@ -34,7 +46,7 @@ impl LineReader {
     }
 
     /// Takes bytes from the front of `bytes` until a line is complete or too long; `None` when all are taken.
-    pub fn next(&mut self, bytes: &mut &[u8]) -> Option<Line> {
+    pub fn next<'a>(&mut self, bytes: &mut &'a [u8]) -> Option<Line<'a>> {
         while !bytes.is_empty() {
             let (part, ended) = match memchr(b'\n', bytes) {
                 Some(end) => (bytes.get(..end).unwrap_or_default(), true),
@@ -50,11 +62,14 @@ impl LineReader {
                 self.skipping = !ended;
                 return Some(Line::TooLong);
             }
+            if ended && self.begun.is_empty() {
+                return Some(Line::Whole(part.strip_suffix(b"\r").unwrap_or(part).into()));
+            }
             self.hold(part);
             if ended {
                 let mut line = std::mem::take(&mut self.begun);
                 line.pop_if(|last| *last == b'\r');
-                return Some(Line::Whole(line));
+                return Some(Line::Whole(line.into()));
             }
         }
         None
@@ -76,7 +91,7 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    fn read(reader: &mut LineReader, mut bytes: &[u8]) -> Vec<Line> {
+    fn read<'a>(reader: &mut LineReader, mut bytes: &'a [u8]) -> Vec<Line<'a>> {
         let mut lines = Vec::new();
         while let Some(line) = reader.next(&mut bytes) {
             lines.push(line);
@@ -85,8 +100,8 @@ mod tests {
         lines
     }
 
-    fn whole(line: &str) -> Line {
-        Line::Whole(line.into())
+    fn whole(line: &str) -> Line<'_> {
+        Line::Whole(line.as_bytes().into())
     }
 
     #[test]
@@ -131,11 +146,11 @@ mod tests {
     }
 
     /// What a whole text is made of, looked at from above.
-    fn expected(text: &[u8], limit: usize) -> Vec<Line> {
+    fn expected<'a>(text: &'a [u8], limit: usize) -> Vec<Line<'a>> {
         let mut parts: Vec<&[u8]> = text.split(|byte| *byte == b'\n').collect();
         let rest = parts.pop().unwrap();
-        let line = |part: &[u8]| match part.len() < limit {
-            true => Line::Whole(part.strip_suffix(b"\r").unwrap_or(part).to_vec()),
+        let line = |part: &'a [u8]| match part.len() < limit {
+            true => Line::Whole(part.strip_suffix(b"\r").unwrap_or(part).into()),
             false => Line::TooLong,
         };
         let unended = (rest.len() >= limit).then_some(Line::TooLong);

@@ -1,13 +1,13 @@
 //! The broker: one thread that owns the hub, and encrypts and sends what comes out of it. It never waits for a peer, a disk or
 //! a hash.
 
-use std::collections::HashMap;
+use std::iter;
 use std::ops::Range;
 use std::time::{Duration, Instant};
 
 use tracing::{debug, info, warn};
 
-use crate::chat::{Audience, Dialect, Effect, Hub, Input, Now, SessionId};
+use crate::chat::{Dialect, Effect, Hub, Input, Now, SessionId, SessionMap};
 use crate::protocol::legacy::{self, Encoded};
 use crate::protocol::modern::{self, Answer, ByeReason, ErrorCode, KeyedLine, OkBody};
 use crate::protocol::{Reply, ServerMessage};
@@ -29,7 +29,7 @@ const FAREWELL: Duration = Duration::from_secs(5);
 /// The broker's state.
 pub(super) struct Broker {
     hub: Hub,
-    peers: HashMap<SessionId, Peer>,
+    peers: SessionMap<Peer>,
     touched: Vec<SessionId>,
     store: Sender<Order>,
     /// Changes on their way to the disk.
@@ -51,7 +51,7 @@ impl Broker {
     pub(super) fn new(hub: Hub, store: Sender<Order>) -> Self {
         Self {
             hub,
-            peers: HashMap::new(),
+            peers: SessionMap::default(),
             touched: Vec::new(),
             store,
             unsaved: 0,
@@ -166,10 +166,7 @@ impl Broker {
             Effect::Deliver(sessions, message) => self.deliver(&sessions, &message),
             Effect::Answer(session, answer) => {
                 log_answer(session, &answer);
-                self.deliver_own(session, |line| modern::encode_answer(&answer, line));
-            }
-            Effect::Tell(Audience::One(session), event) => {
-                self.deliver_own(session, |line| modern::encode_event(&event, line));
+                self.deliver_shared(iter::once(session), |line| modern::encode_answer(&answer, line));
             }
             Effect::Tell(audience, event) => {
                 self.deliver_shared(audience.iter(), |line| modern::encode_event(&event, line));
@@ -216,7 +213,7 @@ impl Broker {
         }
     }
 
-    /// The same line to each of these sessions on the modern wire.
+    /// A line to each of these sessions on the modern wire, encrypted at the turn's end with all else that they are told.
     fn deliver_shared(&mut self, sessions: impl Iterator<Item = SessionId>, encode: impl FnOnce(&mut Vec<u8>)) {
         let place = self.said.lines.add(encode);
         self.queue_shared(sessions, place, false);
@@ -234,7 +231,7 @@ impl Broker {
         }
     }
 
-    /// A line to one session on the modern wire.
+    /// A line on the modern wire that is encrypted at once: so many differ from each other that they are better not all kept.
     fn deliver_own(&mut self, session: SessionId, encode: impl FnOnce(&mut Vec<u8>)) {
         let mut line = std::mem::take(&mut self.own);
         line.clear();

@@ -1,6 +1,7 @@
 //! What is said in one turn of the broker, encoded once for all who get it: each of them has a place here, and shares the bytes until
 //! they are encrypted.
 
+use std::io::IoSlice;
 use std::ops::Range;
 
 use crate::names::UserName;
@@ -71,10 +72,16 @@ pub(super) struct Said {
 }
 
 impl Said {
-    /// Hands the lines at a place to `seal`, in one piece: records of the modern wire mean nothing.
-    pub(super) fn lines_at(&self, place: Range<usize>, seal: impl FnOnce(&[u8])) {
-        if !place.is_empty() {
-            seal(self.lines.get(place));
+    /// Hands the lines at these places to `seal`, as the pieces of one message; nothing when there are none.
+    pub(super) fn lines_at<'a>(
+        &self,
+        places: impl IntoIterator<Item = &'a Range<usize>>,
+        mut seal: impl FnMut(&[IoSlice<'_>]),
+    ) {
+        let places = places.into_iter().filter(|place| !place.is_empty());
+        let pieces: Vec<_> = places.map(|place| IoSlice::new(self.lines.get(place.clone()))).collect();
+        if !pieces.is_empty() {
+            seal(&pieces);
         }
     }
 

@@ -1,5 +1,6 @@
 //! A connection as the broker writes to it, on either wire.
 
+use std::io::IoSlice;
 use std::ops::Range;
 
 use crate::chat::{Dialect, SessionId};
@@ -14,9 +15,11 @@ pub(super) struct Peer {
     pub(super) wire: Dialect,
     link: Arc<Link>,
     turns: Sender<Turn>,
-    /// Its part of what is said in the turn that is still to be encrypted, as far as it is in one piece: a range of bytes on
-    /// the modern wire, which share records, of records on the legacy one.
+    /// The last piece of what is said in the turn and still to be encrypted for it: a range of bytes on the modern wire, of
+    /// records on the legacy one.
     part: Range<usize>,
+    /// The pieces before that one, on the modern wire: they share records.
+    parts: Vec<Range<usize>>,
     /// Whose entries of packages it gets.
     reader: Option<UserName>,
     /// Whether something was queued since the last flush.
@@ -34,7 +37,7 @@ pub(super) struct Scratch {
 
 impl Peer {
     pub(super) fn new(wire: Dialect, link: Arc<Link>, turns: Sender<Turn>) -> Self {
-        Self { wire, link, turns, part: 0..0, reader: None, touched: false }
+        Self { wire, link, turns, part: 0..0, parts: Vec::new(), reader: None, touched: false }
     }
 
     pub(super) fn session(&self) -> SessionId {
@@ -46,10 +49,18 @@ impl Peer {
         if self.part.end == place.start {
             self.part.end = place.end;
         } else {
-            self.seal(said, scratch);
-            self.part = place;
+            self.begin_part(place, said, scratch);
         }
         !std::mem::replace(&mut self.touched, true)
+    }
+
+    fn begin_part(&mut self, place: Range<usize>, said: &Said, scratch: &mut Scratch) {
+        match self.wire {
+            Dialect::Modern if self.part.is_empty() => {}
+            Dialect::Modern => self.parts.push(self.part.clone()),
+            Dialect::Legacy => self.seal(said, scratch),
+        }
+        self.part = place;
     }
 
     /// Says whose entries it gets from now on.
@@ -70,23 +81,33 @@ impl Peer {
     /// Encrypts its part of what is said.
     fn seal(&mut self, said: &Said, scratch: &mut Scratch) {
         let stream = &self.link.stream;
-        self.each_record(said, &mut scratch.record, |record| stream.queue(record));
-        self.part = 0..0;
+        self.each_message(said, &mut scratch.record, |pieces| stream.queue_pieces(pieces));
+        self.forget_parts();
     }
 
-    fn each_record(&self, said: &Said, scratch: &mut Vec<u8>, seal: impl FnMut(&[u8])) {
+    /// Hands each message to `seal`: all lines in one, for records mean nothing on the modern wire; each record on the legacy one.
+    fn each_message(&self, said: &Said, scratch: &mut Vec<u8>, mut seal: impl FnMut(&[IoSlice<'_>])) {
         match self.wire {
-            Dialect::Modern => said.lines_at(self.part.clone(), seal),
-            Dialect::Legacy => said.records_at(self.part.clone(), self.reader.as_ref(), scratch, seal),
+            Dialect::Modern if self.parts.is_empty() => said.lines_at([&self.part], seal),
+            Dialect::Modern => said.lines_at(self.parts.iter().chain([&self.part]), seal),
+            Dialect::Legacy => {
+                let seal = |record: &[u8]| seal(&[IoSlice::new(record)]);
+                said.records_at(self.part.clone(), self.reader.as_ref(), scratch, seal);
+            }
         }
+    }
+
+    fn forget_parts(&mut self) {
+        self.part = 0..0;
+        self.parts = Vec::new(); // a peer that waits holds no room for more
     }
 
     /// Encrypts and sends what is queued, as far as the socket takes it: for one peer after the other, so that ciphertext waits for
     /// as few as possible.
     pub(super) fn flush(&mut self, said: &Said, scratch: &mut Scratch) {
         let Scratch { record, sealed } = scratch;
-        self.link.send(sealed, |sealer| self.each_record(said, record, |bytes| sealer.seal(bytes)));
-        self.part = 0..0;
+        self.link.send(sealed, |sealer| self.each_message(said, record, |pieces| sealer.seal(pieces)));
+        self.forget_parts();
         self.touched = false;
     }
 
@@ -140,6 +161,17 @@ mod tests {
         assert!(!modern.queue_shared(four, &said, &mut scratch));
         modern.close(&said, &mut scratch);
         assert_eq!(records(&other_end), [b"one\ntwo\n".to_vec(), b"three\n".to_vec(), b"four\n".to_vec()]);
+
+        let (mut modern, other_end) = peer(Dialect::Modern);
+        let mut add = |line: &[u8]| said.lines.add(|bytes| bytes.extend_from_slice(line));
+        let [one, _, three, _, five] = [&b"one\n"[..], b"no\n", b"three\n", b"no\n", b"five\n"].map(&mut add);
+        for place in [one, three, five] {
+            modern.queue_shared(place, &said, &mut scratch);
+        }
+        modern.flush(&said, &mut scratch);
+        modern.flush(&said, &mut scratch); // nothing is left of it
+        modern.close(&said, &mut scratch);
+        assert_eq!(records(&other_end), [b"one\nthree\nfive\n".to_vec()]);
 
         let (mut legacy, other_end) = peer(Dialect::Legacy);
         let mut add = |record: &[u8]| said.records.add(|bytes| bytes.extend_from_slice(record));

@@ -18,6 +18,9 @@ const EXPORTER: &[u8] = b"EXPORTER-secure-chat/1";
 /// What a drain sends at once, in bytes.
 const PART: usize = 16 * 1024;
 
+/// Mean length of pieces from which on it costs more to put them together than to send them as they are, in bytes.
+const LARGE_PIECE: usize = 4 * 1024;
+
 /// Records that are encrypted before they are sent: more would only wait, and rustls keeps a place for each for ever.
 const RECORDS: usize = 32;
 
@@ -60,10 +63,10 @@ struct State {
 }
 
 impl State {
-    fn encrypt(&mut self, message: &[u8]) {
+    fn encrypt(&mut self, message: &[IoSlice<'_>]) {
         if !self.closed {
             // Without a buffer limit, rustls takes everything.
-            let _ = self.tls.writer().write_all(message);
+            let _ = self.tls.writer().write_vectored(message);
         }
     }
 
@@ -135,8 +138,8 @@ impl State {
     }
 }
 
-/// Writes to a socket without waiting: what is in several pieces is put together first, since one piece of memory is sent faster
-/// than many.
+/// Writes to a socket without waiting: what is in many small pieces is put together first, since one piece of memory is sent
+/// faster than many.
 struct Outlet<'a> {
     socket: &'a TcpStream,
     scratch: &'a mut Vec<u8>,
@@ -150,6 +153,9 @@ impl Write for Outlet<'_> {
     fn write_vectored(&mut self, pieces: &[IoSlice<'_>]) -> io::Result<usize> {
         if let [piece] = pieces {
             return self.write(piece);
+        }
+        if pieces.iter().map(|piece| piece.len()).sum::<usize>() >= LARGE_PIECE * pieces.len() {
+            return uninterrupted(|| send_pieces_now(self.socket, pieces));
         }
         let mut scratch = std::mem::take(self.scratch);
         scratch.clear();
@@ -174,8 +180,8 @@ pub struct Sealer<'a> {
 }
 
 impl Sealer<'_> {
-    /// Encrypts one message as one record, as [`Stream::queue`] does.
-    pub fn seal(&mut self, message: &[u8]) {
+    /// Encrypts one message as one record, as [`Stream::queue_pieces`] does.
+    pub fn seal(&mut self, message: &[IoSlice<'_>]) {
         if self.failed.is_some() {
             return;
         }
@@ -307,11 +313,15 @@ impl Stream {
         }
     }
 
-    /// Encrypts one message as one record (16,384 bytes and more as several) and queues it. After
-    /// [`Stream::queue_close`], nothing is queued any more.
-    ///
-    /// Where records do not matter, several messages are best joined first: each record costs bytes and cryptography of its own.
+    /// Encrypts one message as one record (16,384 bytes and more as several) and queues it. After [`Stream::queue_close`],
+    /// nothing is queued any more.
     pub fn queue(&self, message: &[u8]) {
+        self.queue_pieces(&[IoSlice::new(message)]);
+    }
+
+    /// The same with a message in several pieces. Where records do not matter, several messages are best the pieces of one:
+    /// each record costs bytes and cryptography of its own.
+    pub fn queue_pieces(&self, message: &[IoSlice<'_>]) {
         self.state().encrypt(message);
     }
 
@@ -431,16 +441,29 @@ fn receive_now(_: &TcpStream, _: &mut [u8]) -> io::Result<usize> {
 /// One send that never waits, on a socket that blocks for its reader.
 #[cfg(unix)]
 fn send_now(socket: &TcpStream, bytes: &[u8]) -> io::Result<usize> {
-    use rustix::net::{SendFlags, send};
-    #[cfg(target_os = "linux")]
-    let flags = SendFlags::DONTWAIT | SendFlags::NOSIGNAL;
-    #[cfg(not(target_os = "linux"))]
-    let flags = SendFlags::DONTWAIT;
-    Ok(send(socket, bytes, flags)?)
+    Ok(rustix::net::send(socket, bytes, NOW)?)
 }
+
+/// The same of several pieces.
+#[cfg(unix)]
+fn send_pieces_now(socket: &TcpStream, pieces: &[IoSlice<'_>]) -> io::Result<usize> {
+    use rustix::net::{SendAncillaryBuffer, sendmsg};
+    Ok(sendmsg(socket, pieces, &mut SendAncillaryBuffer::default(), NOW)?)
+}
+
+#[cfg(target_os = "linux")]
+const NOW: rustix::net::SendFlags = rustix::net::SendFlags::DONTWAIT.union(rustix::net::SendFlags::NOSIGNAL);
+#[cfg(all(unix, not(target_os = "linux")))]
+const NOW: rustix::net::SendFlags = rustix::net::SendFlags::DONTWAIT;
 
 /// Where no such send exists, every write is a drain.
 #[cfg(not(unix))]
 fn send_now(_: &TcpStream, _: &[u8]) -> io::Result<usize> {
+    Err(io::ErrorKind::WouldBlock.into())
+}
+
+/// The same.
+#[cfg(not(unix))]
+fn send_pieces_now(_: &TcpStream, _: &[IoSlice<'_>]) -> io::Result<usize> {
     Err(io::ErrorKind::WouldBlock.into())
 }

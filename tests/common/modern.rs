@@ -93,7 +93,7 @@ impl ModernPeer {
             let mut rest = &record[..];
             while let Some(line) = self.lines.next(&mut rest) {
                 let Line::Whole(line) = line else { panic!("a line without an end") };
-                self.heard.push_back(String::from_utf8(line).unwrap());
+                self.heard.push_back(String::from_utf8(line.into_owned()).unwrap());
             }
         }
     }

@@ -144,7 +144,11 @@ impl Hub {
     }
 
     /// A package of a member on the legacy wire, for the log and the members on the modern one: each gets its own entry.
+    /// Where nobody is listed who hashes the log, it stands still.
     pub(super) fn log_package(&mut self, session: SessionId, room: &RoomName, package: &Package) {
+        if !self.rooms.get(room).is_some_and(|live| live.roster.has_modern()) {
+            return;
+        }
         let Some((_, entry)) = self.place_of(session) else { return };
         self.tell_news_of_legacy(room, &entry); // nobody speaks before the event that lists it
         let (user, token) = (entry.account, &package.encrypted_message);

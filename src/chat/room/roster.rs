@@ -67,6 +67,8 @@ impl Changes {
 pub(in crate::chat) struct Roster {
     /// In the order in which they are hashed.
     entries: BTreeMap<LeafHash, Listed>,
+    /// How many of them are on the modern wire.
+    modern: usize,
     changes: Changes,
 }
 
@@ -74,6 +76,11 @@ impl Roster {
     /// How many entries there are.
     pub(in crate::chat) fn len(&self) -> usize {
         self.entries.len()
+    }
+
+    /// Whether somebody on the modern wire is listed, here or away: who hashes the log.
+    pub(in crate::chat) fn has_modern(&self) -> bool {
+        self.modern > 0
     }
 
     pub(in crate::chat) fn iter(&self) -> impl Iterator<Item = &Listed> {
@@ -104,6 +111,7 @@ impl Roster {
     pub(in crate::chat) fn list(&mut self, entry: RosterEntry, session: SessionId, waits: bool) {
         let listed = Listed { entry: entry.clone(), place: Place::Here(session) };
         let was_listed = self.entries.insert(entry.leaf(), listed).is_some();
+        self.modern += usize::from(!was_listed && is_modern(&entry));
         let waiting = waits.then_some(session);
         if let Some(joined) = self.changes.find(&entry) {
             joined.waiting = waiting;
@@ -118,6 +126,7 @@ impl Roster {
     /// Takes an entry off the list. Who came since the members were last told, came and went without their notice.
     pub(in crate::chat) fn remove(&mut self, entry: &RosterEntry) -> Option<Listed> {
         let listed = self.entries.remove(&entry.leaf())?;
+        self.modern -= usize::from(is_modern(entry));
         let before = self.changes.joined.len();
         self.changes.joined.retain(|joined| joined.entry != *entry);
         let is_news = self.changes.joined.len() == before || self.changes.removed.contains(entry);
@@ -173,6 +182,10 @@ impl Roster {
     pub(in crate::chat) fn take_changes(&mut self) -> Changes {
         std::mem::take(&mut self.changes)
     }
+}
+
+fn is_modern(entry: &RosterEntry) -> bool {
+    entry.key.bundle().is_some()
 }
 
 #[cfg(test)]

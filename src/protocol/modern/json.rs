@@ -11,6 +11,9 @@ use crate::protocol::package::MAX_JSON_DEPTH;
 pub(super) use crate::protocol::text::write_text;
 use crate::protocol::text::{depth, is_plain};
 
+/// As many fields as most lines have at most.
+const USUAL_FIELDS: usize = 16;
+
 /// A field that is missing, of the wrong type or malformed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Malformed(pub(super) &'static str);
@@ -63,8 +66,20 @@ impl<'a> Fields<'a> {
         self.optional(name)?.ok_or(Malformed(name))
     }
 
+    /// Takes a field that has to be there and is one of the wire's words.
+    pub(super) fn word(&mut self, name: &'static str) -> Result<Cow<'a, str>, Malformed> {
+        match self.find(name).map(|value| std::mem::replace(value, Value::Null)) {
+            Some(Value::Text(word)) => Ok(word),
+            _ => Err(Malformed(name)),
+        }
+    }
+
     /// Whether a key is there twice; in an object of any size in no more time than sorting takes.
     fn repeats(&self) -> bool {
+        if self.0.len() <= USUAL_FIELDS {
+            let is_later = |i: usize, key: &str| self.0.iter().skip(i + 1).any(|(later, _)| later == key);
+            return self.0.iter().enumerate().any(|(i, (key, _))| is_later(i, key));
+        }
         let mut keys: Vec<&str> = self.0.iter().map(|(key, _)| &**key).collect();
         keys.sort_unstable();
         keys.windows(2).any(|pair| matches!(pair, [one, next] if one == next))
@@ -123,7 +138,7 @@ impl<'de> Visitor<'de> for ValueVisitor {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Value<'de>, A::Error> {
-        let mut fields = Fields(Vec::new());
+        let mut fields = Fields(Vec::with_capacity(USUAL_FIELDS));
         while let Some(entry) = entries.next_entry::<Key<'de>, Value<'de>>()? {
             fields.0.push((entry.0.0, entry.1));
         }

@@ -56,7 +56,7 @@ pub fn decode_request(line: &[u8]) -> Result<Request, Refusal> {
     let mut fields = Fields::parse(line).ok_or(refusal(None, ErrorCode::BadJson, None))?;
     let malformed = |id| move |Malformed(field)| refusal(id, ErrorCode::BadRequest, Some(field));
     let id = fields.required(ID).map_err(malformed(None))?;
-    let word: String = fields.required(TYPE).map_err(malformed(Some(id)))?;
+    let word = fields.word(TYPE).map_err(malformed(Some(id)))?;
     let kind = RequestType::from_word(&word).ok_or(refusal(Some(id), ErrorCode::UnknownType, None))?;
     let body = RequestBody::take(kind, &mut fields).map_err(malformed(Some(id)))?;
     Ok(Request { id, body })
@@ -112,9 +112,9 @@ pub enum FromServer {
 /// [`BadLine`]: this server is not to be talked with.
 pub fn decode_server(line: &[u8], asked: impl FnOnce(u64) -> Option<RequestType>) -> Result<FromServer, BadLine> {
     let mut fields = Fields::parse(line).ok_or(BadLine::NotJson)?;
-    let word: String = fields.required(TYPE).map_err(|_| BadLine::NotJson)?;
+    let word = fields.word(TYPE).map_err(|_| BadLine::NotJson)?;
     let malformed = |line| move |Malformed(field)| BadLine::Malformed { line, field };
-    match word.as_str() {
+    match &*word {
         HELLO => decode_hello(&mut fields).map(FromServer::Hello).map_err(malformed(HELLO)),
         ERROR => decode_error(&mut fields).map(FromServer::Answer).map_err(malformed(ERROR)),
         OK | PART => {
@@ -131,12 +131,12 @@ pub fn decode_server(line: &[u8], asked: impl FnOnce(u64) -> Option<RequestType>
 }
 
 fn decode_hello(fields: &mut Fields<'_>) -> Result<Hello, Malformed> {
-    let protocol: String = fields.required(PROTOCOL_FIELD)?;
+    let protocol = fields.word(PROTOCOL_FIELD)?;
     if protocol == PROTOCOL { Hello::take(fields) } else { Err(Malformed(PROTOCOL_FIELD)) }
 }
 
 fn decode_error(fields: &mut Fields<'_>) -> Result<Answer, Malformed> {
-    let word: String = fields.required("code")?;
+    let word = fields.word("code")?;
     let code = ErrorCode::take(ErrorWord::from_word(&word).unwrap_or(ErrorWord::Other), fields)?;
     Ok(Answer::Error { id: fields.optional(ID)?, code, text: fields.required("text")? })
 }
