@@ -6,6 +6,10 @@ use std::process::ExitCode;
 use clap::Parser;
 use clap::error::ErrorKind;
 use secure_chat::server::{self, Options};
+use tracing_appender::non_blocking::NonBlockingBuilder;
+
+/// Lines of the log that may wait for its reader before more are dropped. The room for them is taken at the start.
+const LOG_LINES: usize = 8 * 1024;
 
 fn main() -> ExitCode {
     let options = match Options::try_parse() {
@@ -17,7 +21,7 @@ fn main() -> ExitCode {
         }
     };
     // Nothing waits for whoever reads the log: lines that it does not take are dropped.
-    let (log, log_guard) = tracing_appender::non_blocking(io::stderr());
+    let (log, log_guard) = NonBlockingBuilder::default().buffered_lines_limit(LOG_LINES).finish(io::stderr());
     tracing_subscriber::fmt()
         .with_max_level(options.log)
         .with_writer(log)

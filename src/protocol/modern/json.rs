@@ -138,7 +138,7 @@ impl<'de> Visitor<'de> for ValueVisitor {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Value<'de>, A::Error> {
-        let mut fields = Fields(Vec::with_capacity(USUAL_FIELDS));
+        let mut fields = Fields(Vec::with_capacity(USUAL_FIELDS / 2));
         while let Some(entry) = entries.next_entry::<Key<'de>, Value<'de>>()? {
             fields.0.push((entry.0.0, entry.1));
         }

@@ -24,8 +24,9 @@ use crate::tls::{self, Received};
 /// Bytes taken from the socket at once, when more than a few are there: a full TLS record and its overhead.
 const READ: usize = 16 * 1024 + 512;
 
-/// Bytes of the buffer that each connection has while it waits: a message or two.
-const WAITING: usize = 2 * 1024;
+/// Bytes of the buffer that each connection has on its stack while it waits: a message or two. Each page of the stack that a
+/// thread ever touched counts, so what is deep and done is kept in functions of its own.
+const WAITING: usize = 5 * 256;
 
 /// From this size on, a message takes a share of the budget: many large ones in the broker's channel, which counts reads of
 /// [`READ`] bytes, would take memory without bound. In bytes.
@@ -113,6 +114,8 @@ pub(super) fn serve(link: Arc<Link>, services: Services) {
     }
 }
 
+/// Not a part of [`serve`], whose stack would hold what both wires need.
+#[inline(never)]
 fn run(link: Arc<Link>, services: Services, wire: Dialect, inbound: &mut impl Inbound) {
     let Services { events, hasher, budget, buffers, checks, .. } = services;
     // One command is under way at a time, and it waits for one turn at a time.
@@ -121,10 +124,20 @@ fn run(link: Arc<Link>, services: Services, wire: Dialect, inbound: &mut impl In
         return;
     }
     let session = link.session;
-    info!(%session, peer = %link.peer, ?wire, "connected");
+    log_begin(&link, wire);
     let _farewell = Farewell(events.clone(), session);
     let mut connection = Connection { link, events, turns, hasher, budget, buffers, checks, said: Vec::new() };
-    match connection.read_all(inbound) {
+    log_end(session, connection.read_all(inbound));
+}
+
+#[inline(never)]
+fn log_begin(link: &Link, wire: Dialect) {
+    info!(session = %link.session, peer = %link.peer, ?wire, "connected");
+}
+
+#[inline(never)]
+fn log_end(session: SessionId, ended: io::Result<()>) {
+    match ended {
         Ok(()) => info!(%session, "disconnected"),
         Err(error) => info!(%session, %error, "connection lost"),
     }

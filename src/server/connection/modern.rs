@@ -60,11 +60,17 @@ impl Inbound for Modern {
                     connection.tell(Input::Request(connection.link.session, Err(refusal)), 0)?;
                 }
                 Line::Whole(line) if line.trim_ascii().is_empty() => {}
-                Line::Whole(line) => self.pass_on(connection, decode_request(&line), line.len())?,
+                Line::Whole(line) => self.pass_on(connection, decode(&line), line.len())?,
             }
         }
         Ok(())
     }
+}
+
+/// Its stack is free again before the request's slow work begins.
+#[inline(never)]
+fn decode(line: &[u8]) -> Result<Box<Request>, Refusal> {
+    decode_request(line).map(Box::new)
 }
 
 impl Modern {
@@ -77,18 +83,11 @@ impl Modern {
     fn pass_on(
         &mut self,
         connection: &mut Connection,
-        request: Result<Request, Refusal>,
+        request: Result<Box<Request>, Refusal>,
         len: usize,
     ) -> Result<(), BrokerGone> {
         let waits = request.as_ref().is_ok_and(|request| is_waited_for(request.body.kind()));
-        let session = connection.link.session;
-        let input = match request {
-            Ok(Request { id, body: RequestBody::Announce { keys, run } }) => {
-                let (hash, bundle) = self.check_bundle(connection, keys);
-                Input::Announce { session, id, run, hash, bundle }
-            }
-            request => Input::Request(session, request.map(Box::new)),
-        };
+        let input = self.input(connection, request);
         connection.tell(input, len)?;
         if waits {
             self.user = connection.work_until_ready()?;
@@ -97,15 +96,27 @@ impl Modern {
         Ok(())
     }
 
+    fn input(&mut self, connection: &Connection, request: Result<Box<Request>, Refusal>) -> Input {
+        let session = connection.link.session;
+        match request.as_deref() {
+            Ok(Request { id, body: RequestBody::Announce { keys, run } }) => {
+                let (hash, bundle) = self.check_bundle(connection, keys);
+                Input::Announce { session, id: *id, run: *run, hash, bundle }
+            }
+            _ => Input::Request(session, request),
+        }
+    }
+
+    #[inline(never)]
     fn check_bundle(
         &mut self,
         connection: &Connection,
-        keys: BundleKeys,
+        keys: &BundleKeys,
     ) -> (BundleHash, Result<Arc<KnownBundle>, String>) {
         let Some(user) = self.user.clone() else {
             return (BundleHash([0; 32]), Err("nobody is logged in".into())); // which is what the hub says first
         };
-        let known = self.last_bundle.take().filter(|last| last.user == user && *last.keys() == keys);
+        let known = self.last_bundle.take().filter(|last| last.user == user && last.keys() == keys);
         let Some(checked) = known.or_else(|| Checked::new(self.realm, user, keys, &connection.checks)) else {
             return (BundleHash([0; 32]), Err("it could not be checked".into()));
         };
@@ -120,20 +131,21 @@ impl Modern {
 
 impl Checked {
     /// `None` when the check panicked.
-    fn new(realm: Realm, user: UserName, keys: BundleKeys, checks: &Checks) -> Option<Self> {
+    fn new(realm: Realm, user: UserName, keys: &BundleKeys, checks: &Checks) -> Option<Self> {
         let (account, checked_keys) = (user.clone(), keys.clone());
         let (hash, outcome) = checks.perform(move || {
             let BundleKeys { signing_key, rsa_key, signature, rsa_signature } = &checked_keys;
             let hash = BundleHash::of(&transcript::bundle(&realm, &account, signing_key, rsa_key));
-            (hash, Bundle::verify(&realm, &account, signing_key, rsa_key, signature, rsa_signature))
+            let bundle = Bundle::verify(&realm, &account, signing_key, rsa_key, signature, rsa_signature);
+            (hash, bundle.map(Box::new)) // the connection's stack has no room to spare
         })?;
         let bundle = match outcome {
             Ok(bundle) => {
                 // A copy: what is kept is not to lie between what the check needed for a moment.
                 let pem = (**bundle.rsa().pem()).into();
-                Ok(Arc::new(KnownBundle { hash, account: user.clone(), keys, pem }))
+                Ok(Arc::new(KnownBundle { hash, account: user.clone(), keys: keys.clone(), pem }))
             }
-            Err(why) => Err((why.to_string(), keys)),
+            Err(why) => Err((why.to_string(), keys.clone())),
         };
         Some(Self { user, hash, bundle })
     }
