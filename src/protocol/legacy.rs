@@ -190,6 +190,7 @@ fn reply_text(reply: &Reply) -> String {
         Reply::LegacyLoginOff => "Legacy log-ins are switched off for this account.".into(),
         Reply::PasswordChanged => "The password of this account was changed. You must connect and /login again.".into(),
         Reply::ShuttingDown => "The server is shutting down.".into(),
+        Reply::TooSlow => "You did not read what was sent to you: connect again.".into(),
         Reply::ModernClientsOnly => "This server takes modern clients only.".into(),
         Reply::NotSaved => {
             "Error: the server could not save the change, so nothing was changed. Try again later.".into()

@@ -129,6 +129,8 @@ pub enum Reply {
     /// The change could not be written to the disk and was not made.
     NotSaved,
     ShuttingDown,
+    /// The session ends: too much waits that it was sent and does not read.
+    TooSlow,
     /// The server takes no client of the legacy wire.
     ModernClientsOnly,
 }

@@ -6,9 +6,11 @@ use std::net::SocketAddr;
 use tracing::{debug, warn};
 
 use crate::chat::SessionId;
+use crate::protocol::modern::{self, ByeReason};
+use crate::protocol::{Reply, ServerMessage, legacy};
 use crate::server::seats::Seats;
 use crate::server::sync::{Arc, AtomicBool, Builder, Ordering, Presence};
-use crate::tls::{Flush, Sealer, Stream};
+use crate::tls::{self, Flush, Sealer, Stream};
 
 /// Stack of a thread that serves one connection, in bytes. A TLS handshake fits into it with room to spare.
 pub(super) const STACK: usize = 128 * 1024;
@@ -55,8 +57,27 @@ impl Link {
         let unsent = self.stream.pending();
         if unsent > self.outbox && !self.closing.swap(true, Ordering::SeqCst) {
             warn!(session = %self.session, peer = %self.peer, unsent, "dropped: it does not read what it is sent");
-            self.stream.shutdown();
+            self.say_why();
+            self.stream.queue_close();
+            self.stream.hear_no_more(); // so its session ends now, and whoever drains the socket has some time left
         }
+    }
+
+    /// For a peer that does read again, while what it was sent can still be had.
+    fn say_why(&self) {
+        if self.stream.alpn().as_deref() == Some(tls::MODERN) {
+            let mut line = Vec::new();
+            modern::encode_event(&modern::Event::bye(ByeReason::TooSlow), &mut line);
+            self.stream.queue(&line);
+        } else {
+            let words = legacy::encode_server(&ServerMessage::Reply(Reply::TooSlow));
+            words.records_for(None, &mut Vec::new(), |record| self.stream.queue(record));
+        }
+    }
+
+    /// Whether the connection ends: nothing that the peer says counts any more.
+    pub(super) fn is_closing(&self) -> bool {
+        self.closing.load(Ordering::SeqCst)
     }
 
     /// Queues the end, and ends the connection when everything queued is sent.
@@ -89,7 +110,7 @@ impl Link {
 
     fn drain(self: &Arc<Self>) {
         match self.stream.drain() {
-            Ok(()) if self.closing.load(Ordering::SeqCst) => self.stream.shutdown(),
+            Ok(()) if self.is_closing() => self.stream.shutdown(),
             Ok(()) => {}
             Err(error) => self.give_up(&error),
         }

@@ -21,6 +21,9 @@ const PART: usize = 16 * 1024;
 /// Mean length of pieces from which on it costs more to put them together than to send them as they are, in bytes.
 const LARGE_PIECE: usize = 4 * 1024;
 
+/// How long after its end a connection may take for what was said before.
+const PARTING: Duration = Duration::from_secs(30);
+
 /// Records that are encrypted before they are sent: more would only wait, and rustls keeps a place for each for ever.
 const RECORDS: usize = 32;
 
@@ -58,13 +61,13 @@ struct State {
     /// Bytes that a drain has taken out of `out` and not yet sent.
     in_flight: usize,
     draining: bool,
-    /// Whether close_notify was queued.
-    closed: bool,
+    /// When close_notify was queued.
+    closed: Option<Instant>,
 }
 
 impl State {
     fn encrypt(&mut self, message: &[IoSlice<'_>]) {
-        if !self.closed {
+        if self.closed.is_none() {
             // Without a buffer limit, rustls takes everything.
             let _ = self.tls.writer().write_vectored(message);
         }
@@ -217,7 +220,7 @@ impl Stream {
     pub fn new(socket: TcpStream, mut tls: Connection) -> Self {
         // With the default of 64 KiB a write may be short, and a message would be split over two records' worth of calls.
         tls.set_buffer_limit(None);
-        let state = State { tls, out: Vec::new(), sent: 0, in_flight: 0, draining: false, closed: false };
+        let state = State { tls, out: Vec::new(), sent: 0, in_flight: 0, draining: false, closed: None };
         Self { socket, state: Mutex::new(state) }
     }
 
@@ -328,7 +331,8 @@ impl Stream {
     /// Queues close_notify.
     pub fn queue_close(&self) {
         let mut state = self.state();
-        if !std::mem::replace(&mut state.closed, true) {
+        if state.closed.is_none() {
+            state.closed = Some(Instant::now());
             state.tls.send_close_notify();
         }
     }
@@ -366,7 +370,8 @@ impl Stream {
     /// Called by one thread at a time, after [`Flush::Full`] or instead of [`Stream::flush`].
     ///
     /// # Errors
-    /// What the socket reports; `WouldBlock` or `TimedOut` when the peer took nothing for the length of the write timeout.
+    /// What the socket reports; `WouldBlock` or `TimedOut` when the peer took nothing for the length of the write timeout, or not
+    /// everything within [`PARTING`] of the end.
     pub fn drain(&self) -> io::Result<()> {
         loop {
             let bytes = {
@@ -381,12 +386,22 @@ impl Stream {
                 }
                 bytes
             };
-            for part in bytes.chunks(PART) {
-                (&self.socket).write_all(part)?;
-                let mut state = self.state();
-                state.in_flight = state.in_flight.saturating_sub(part.len());
+            bytes.chunks(PART).try_for_each(|part| self.send_part(part))?;
+        }
+    }
+
+    /// A peer that takes little at a time keeps what it is sent in memory only as long as its connection is meant to last.
+    fn send_part(&self, mut part: &[u8]) -> io::Result<()> {
+        while !part.is_empty() {
+            let sent = uninterrupted(|| (&self.socket).write(part))?;
+            part = part.get(sent..).unwrap_or_default();
+            let mut state = self.state();
+            state.in_flight = state.in_flight.saturating_sub(sent);
+            if sent == 0 || state.closed.is_some_and(|closed| closed.elapsed() > PARTING) {
+                return Err(io::ErrorKind::TimedOut.into());
             }
         }
+        Ok(())
     }
 
     /// Ends our side of the connection and waits, at most so long, for the peer to end its own. A socket that is closed with
@@ -406,6 +421,11 @@ impl Stream {
                 _ => {}
             }
         }
+    }
+
+    /// Ends the peer's side: a blocked read returns, as at the end of what the peer said. What is queued still goes out.
+    pub fn hear_no_more(&self) {
+        let _ = self.socket.shutdown(Shutdown::Read); // it may be gone already
     }
 
     /// Ends the connection at once; a blocked read or drain returns.

@@ -85,7 +85,7 @@ fn unheard() -> Heard {
     Heard::from([
         removed(RemovedWhy::ModernOnly), // who is removed so is on the legacy wire, and hears it in its words
         bye(ByeReason::Silent),          // takes 75 s: see the keep-alive's tests
-        bye(ByeReason::TooSlow),         // its sockets take nothing any more
+        bye(ByeReason::TooSlow),         // comes behind megabytes that were not read: see the attacks' tests
     ])
 }
 

@@ -158,7 +158,7 @@ impl Connection {
             if self.pass_on().is_err() {
                 return Ok(());
             }
-            if received == Received::Closed {
+            if received == Received::Closed || self.link.is_closing() {
                 return Ok(());
             }
             let read = self.link.stream.read_sparingly(&mut buffer, || self.buffers.lend(), &mut records);
