@@ -82,7 +82,12 @@ impl Hub {
     pub(super) fn disconnected(&mut self, session: SessionId) {
         self.lose(session);
         self.become_nobody(session);
-        let Some(Session { pending: Some(pending), address, .. }) = self.sessions.remove(&session) else { return };
+        let gone = self.sessions.remove(&session);
+        self.timers.prune(|timer| match timer {
+            Timer::Silent(session) => self.sessions.contains_key(session),
+            Timer::Away(..) | Timer::Collected(_) | Timer::Tokens => true,
+        });
+        let Some(Session { pending: Some(pending), address, .. }) = gone else { return };
         if pending.is_check() {
             self.throttle.end(address); // nobody will come back with its outcome
             self.let_crowd_on(address);
@@ -90,5 +95,24 @@ impl Hub {
         if pending.is_consequential() {
             self.orphans.insert(session, pending);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::chat::{Directory, Entries, Input, Now};
+    use crate::transcript::Realm;
+
+    #[test]
+    fn who_comes_and_goes_leaves_nothing_to_wait_for() {
+        let mut hub = Hub::new(Directory::new(Entries::default()), Realm([1; 32]), [2; 32]);
+        let now = Now { elapsed: Duration::from_secs(1), unix_ms: 1 };
+        let address = IpAddr::from([127, 0, 0, 1]);
+        for number in 0..10_000 {
+            hub.handle(now, Input::Connected(SessionId(number), address, Dialect::Modern));
+            hub.handle(now, Input::Disconnected(SessionId(number)));
+        }
+        assert!(hub.timers.len() < 2000, "{}", hub.timers.len());
     }
 }
