@@ -5,44 +5,10 @@
 
 mod common;
 
+use common::couple::LegacyCouple as Couple;
+use common::{Server, public_key};
 use std::io::{Read, Write};
 use std::net::TcpStream;
-use std::time::{Duration, Instant};
-
-use common::{Peer, Server, public_key};
-
-/// Two members of a room, who say something to each other while others misbehave.
-struct Couple {
-    alice: Peer,
-    bob: Peer,
-}
-
-impl Couple {
-    fn new(server: &Server) -> Self {
-        let mut alice = server.user("alice");
-        alice.asks("/create lobby pw", "Room 'lobby' created.");
-        alice.asks("/join lobby pw", "alice joined the chat!");
-        let mut bob = server.user("bob");
-        bob.asks("/join lobby pw", "bob joined the chat!");
-        assert_eq!(alice.hears(), "bob joined the chat!");
-        Self { alice, bob }
-    }
-
-    /// A message arrives within a second, however the others behave.
-    #[track_caller]
-    fn still_talk(&mut self) {
-        let begun = Instant::now();
-        let message = r#"{"encrypted_message":"t","encrypted_keys":{"bob":"Qg=="},"room":"lobby"}"#;
-        self.alice.says(message);
-        self.bob.hears_until(message);
-        let took = begun.elapsed();
-        assert!(took < Duration::from_secs(1), "the message took {took:?}");
-    }
-}
-
-fn assert_no_panic(server: &Server) {
-    assert!(!server.log().contains("panicked"), "{}", server.log());
-}
 
 const GROWTH: usize = 64 * 1024 * 1024;
 
@@ -61,7 +27,7 @@ fn silence_and_half_handshakes_hold_nobody_up() {
     assert!(server.memory() < before + GROWTH);
     drop((silent, half));
     couple.still_talk();
-    assert_no_panic(&server);
+    server.has_not_panicked();
 }
 
 #[test]
@@ -78,7 +44,7 @@ fn garbage_on_the_port_ends_that_connection_alone() {
         let _ = socket.read_to_end(&mut rest); // an alert or nothing, and then the end
         couple.still_talk();
     }
-    assert_no_panic(&server);
+    server.has_not_panicked();
 }
 
 #[test]
@@ -90,7 +56,7 @@ fn a_handshake_that_is_broken_off_ends_nothing() {
         drop(TcpStream::connect(server.address).unwrap());
     }
     couple.still_talk();
-    assert_no_panic(&server);
+    server.has_not_panicked();
 }
 
 #[test]
@@ -116,7 +82,7 @@ fn a_member_who_never_reads_blocks_no_room_and_is_dropped() {
     assert!(server.memory() < before + GROWTH);
     assert!(server.log().contains("does not read"), "{}", server.log());
     couple.still_talk();
-    assert_no_panic(&server);
+    server.has_not_panicked();
 }
 
 #[test]
@@ -136,7 +102,7 @@ fn a_message_without_an_end_is_bounded_and_answered() {
     assert_eq!(endless.hears(), "Error: message too long.");
     endless.asks("/list", "You must /login first."); // nothing else is lost
     assert!(server.memory() < before + GROWTH);
-    assert_no_panic(&server);
+    server.has_not_panicked();
 }
 
 /// A package with so many entries, none of which is for anyone there.
@@ -165,7 +131,7 @@ fn large_packages_of_strangers_fill_no_memory_and_delay_nobody() {
     couple.still_talk();
     assert!(server.memory() < before + GROWTH);
     drop(peers);
-    assert_no_panic(&server);
+    server.has_not_panicked();
 }
 
 #[test]
@@ -227,7 +193,7 @@ fn nested_json_and_a_megabyte_of_password_overflow_nothing() {
     couple.alice.says(format!("CMD::/join {deep_name} pw"));
     assert!(couple.alice.hears().len() <= 4096);
     couple.still_talk();
-    assert_no_panic(&server);
+    server.has_not_panicked();
 }
 
 #[test]

@@ -5,112 +5,17 @@
 
 mod common;
 
-use std::time::{Duration, Instant};
-
 use common::Server;
-use common::client::{Client, bundle, entry, message};
-use common::follower::Follower;
+use common::client::{Client, bundle, entry};
+use common::couple::{Member, ModernCouple as Couple, ROOM};
 use common::modern::ModernPeer;
 use secure_chat::names::{Password, RoomName, UserName};
 use secure_chat::protocol::modern::{
-    ActRequest, ActStamp, Deed, Event, MAX_LINE, OkBody, PartBody, RequestBody, RequestType, SignedText,
+    ActRequest, ActStamp, Deed, Event, MAX_LINE, OkBody, RequestBody, RequestType, SignedText,
 };
 use secure_chat::transcript::{RunId, Signature, Verb};
 
-const ROOM: &str = "lobby";
 const GROWTH: usize = 64 * 1024 * 1024;
-
-/// A member, and its view of the room.
-struct Member {
-    client: Client,
-    view: Follower,
-    counter: u64,
-}
-
-impl Member {
-    fn new(server: &Server, name: &str, run: u8) -> Self {
-        let (mut client, bundle, _) = Client::user(server, name, run);
-        if run == 1 {
-            client.creates(ROOM);
-        }
-        let view = client.joins(ROOM, Some("pw"), entry(&bundle, RunId([run; 16])));
-        Self { client, view, counter: 0 }
-    }
-
-    fn hears(&mut self) -> Event {
-        let event = self.client.event();
-        self.view.hear(&event);
-        event
-    }
-
-    fn says(&mut self, text: &str) {
-        self.counter += 1;
-        let message = message(ROOM, text, self.counter, self.view.at);
-        let OkBody::Send(accepted) = self.client.ok(RequestBody::Send(message.clone())) else { panic!() };
-        self.client.events.drain(..).for_each(|event| self.view.hear(&event));
-        self.view.sent(text, &message.stamp, &accepted);
-    }
-
-    /// How many of those who are listed are away.
-    fn away(&mut self) -> usize {
-        self.client.ok(RequestBody::Who { room: RoomName::new(ROOM) });
-        self.client.events.drain(..).for_each(|event| self.view.hear(&event));
-        let entries = self.client.parts.drain(..).flat_map(|part| match part {
-            PartBody::Entries(entries) => entries,
-            other => panic!("{other:?}"),
-        });
-        entries.filter(|entry| entry.away).count()
-    }
-}
-
-/// Two members, who say something to each other while others misbehave.
-struct Couple {
-    alice: Member,
-    bob: Member,
-}
-
-impl Couple {
-    fn new(server: &Server) -> Self {
-        let (mut alice, bob) = (Member::new(server, "alice", 1), Member::new(server, "bob", 2));
-        alice.hears(); // of bob
-        Self { alice, bob }
-    }
-
-    /// A message arrives within a second, however the others behave, and nothing before it was lost.
-    #[track_caller]
-    fn still_talk(&mut self) {
-        let begun = Instant::now();
-        self.alice.says("hello");
-        while !matches!(self.bob.hears(), Event::Message(message) if message.encrypted_message == "hello") {}
-        assert_eq!(self.alice.view.at, self.bob.view.at);
-        let took = begun.elapsed();
-        assert!(took < Duration::from_secs(1), "the message took {took:?}");
-    }
-}
-
-fn guest(server: &Server) -> ModernPeer {
-    let mut peer = ModernPeer::connect(server.address);
-    peer.hears_hello();
-    peer
-}
-
-/// Nothing was said in between that was not answered.
-#[track_caller]
-fn is_well(peer: &mut ModernPeer) {
-    peer.says("{\"type\":\"ping\",\"id\":424242}\n");
-    let heard = peer.hears();
-    assert!(heard.starts_with(r#"{"type":"ok","id":424242,"#), "{heard}");
-}
-
-#[track_caller]
-fn assert_refused(peer: &mut ModernPeer, code: &str) {
-    let heard = peer.hears();
-    assert!(heard.starts_with(r#"{"type":"error""#) && heard.contains(&format!(r#""code":"{code}""#)), "{heard}");
-}
-
-fn assert_no_panic(server: &Server) {
-    assert!(!server.log().contains("panicked"), "{}", server.log());
-}
 
 #[test]
 fn lines_without_an_end_cost_no_memory_and_delay_nobody() {
@@ -118,7 +23,7 @@ fn lines_without_an_end_cost_no_memory_and_delay_nobody() {
     let server = Server::start(dir.path());
     let mut couple = Couple::new(&server);
     let mut eve = Member::new(&server, "eve", 3);
-    let mut guests: Vec<_> = (0..20).map(|_| guest(&server)).collect();
+    let mut guests: Vec<_> = (0..20).map(|_| ModernPeer::guest(server.address)).collect();
     let before = server.memory();
     for _ in 0..100 {
         eve.client.peer.says(vec![b'{'; MAX_LINE]);
@@ -126,15 +31,15 @@ fn lines_without_an_end_cost_no_memory_and_delay_nobody() {
     }
     couple.still_talk();
     eve.client.peer.says("\n");
-    assert_refused(&mut eve.client.peer, "line_too_long");
+    eve.client.peer.is_refused("line_too_long");
     for guest in &mut guests {
         guest.says("\n");
-        assert_refused(guest, "line_too_long");
-        is_well(guest);
+        guest.is_refused("line_too_long");
+        guest.is_well();
     }
     assert!(server.memory() < before + GROWTH);
     couple.still_talk();
-    assert_no_panic(&server);
+    server.has_not_panicked();
 }
 
 #[test]
@@ -142,7 +47,7 @@ fn each_line_of_garbage_is_answered_by_one_error_and_ends_nothing() {
     let dir = tempfile::tempdir().unwrap();
     let server = Server::start(dir.path());
     let mut couple = Couple::new(&server);
-    let mut peer = guest(&server);
+    let mut peer = ModernPeer::guest(server.address);
     let mut random = 7u64;
     for _ in 0..2000 {
         random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
@@ -150,10 +55,10 @@ fn each_line_of_garbage_is_answered_by_one_error_and_ends_nothing() {
         let garbage: Vec<u8> = bytes.iter().filter(|byte| !byte.is_ascii_whitespace()).copied().collect();
         peer.says([&b"#"[..], &garbage, b"\n"].concat());
     }
-    (0..2000).for_each(|_| assert_refused(&mut peer, "bad_json"));
-    is_well(&mut peer);
+    (0..2000).for_each(|_| peer.is_refused("bad_json"));
+    peer.is_well();
     couple.still_talk();
-    assert_no_panic(&server);
+    server.has_not_panicked();
 }
 
 #[test]
@@ -166,7 +71,7 @@ fn depth_keys_twice_and_very_many_keys_overflow_nothing() {
     let before = server.memory();
     for open in ["[", r#"{"a":"#, r#"[{"room":"#] {
         peer.says(open.repeat(65_000 / open.len()) + "\n");
-        assert_refused(peer, "bad_json");
+        peer.is_refused("bad_json");
     }
     let keys = |count: usize| (0..count).map(|i| format!("\"{i:x}\":0,")).collect::<String>();
     // As many as a line holds are looked through, and a million are skipped.
@@ -174,18 +79,18 @@ fn depth_keys_twice_and_very_many_keys_overflow_nothing() {
         peer.says(format!("{{{}\"type\":\"ping\",\"id\":5}}\n", keys(7000)));
         assert!(peer.hears().starts_with(r#"{"type":"ok","id":5,"#));
         peer.says(format!("{{{}\"type\":\"ping\",\"0\":0,\"id\":5}}\n", keys(7000)));
-        assert_refused(peer, "bad_json");
+        peer.is_refused("bad_json");
     }
     peer.says(format!("{{{}\"type\":\"ping\",\"id\":5}}\n", keys(1_000_000)));
-    assert_refused(peer, "line_too_long");
+    peer.is_refused("line_too_long");
     let many: String = (0..4097).map(|i| format!("\"{i}\":\"QQ==\",")).collect();
     let many = many.trim_end_matches(',');
     peer.says(format!("{{\"type\":\"attach\",\"id\":5,\"room\":\"{ROOM}\",\"encrypted_keys\":{{{many}}}}}\n"));
-    assert_refused(peer, "bad_request");
-    is_well(peer);
+    peer.is_refused("bad_request");
+    peer.is_well();
     assert!(server.memory() < before + GROWTH);
     couple.still_talk();
-    assert_no_panic(&server);
+    server.has_not_panicked();
 }
 
 #[test]
@@ -193,7 +98,7 @@ fn lines_that_come_byte_by_byte_hold_nobody_up() {
     let dir = tempfile::tempdir().unwrap();
     let server = Server::start(dir.path());
     let mut couple = Couple::new(&server);
-    let mut guests: Vec<_> = (0..50).map(|_| guest(&server)).collect();
+    let mut guests: Vec<_> = (0..50).map(|_| ModernPeer::guest(server.address)).collect();
     for byte in b"{\"type\":\"ping\",\"id\":424242,\"more\":\"" {
         guests.iter().for_each(|guest| guest.says([*byte]));
         couple.still_talk();
@@ -204,7 +109,7 @@ fn lines_that_come_byte_by_byte_hold_nobody_up() {
         assert!(guest.hears().starts_with(r#"{"type":"ok","id":424242,"#));
     }
     couple.still_talk();
-    assert_no_panic(&server);
+    server.has_not_panicked();
 }
 
 #[test]
@@ -228,7 +133,7 @@ fn a_member_who_never_reads_is_dropped_and_the_others_lose_nothing() {
     assert!(server.memory() < before + GROWTH);
     common::wait_until("the stuck member is away", || couple.alice.away() == 1);
     couple.still_talk();
-    assert_no_panic(&server);
+    server.has_not_panicked();
 }
 
 /// A peer that says much and reads late gets every answer, in order.
@@ -236,7 +141,7 @@ fn a_member_who_never_reads_is_dropped_and_the_others_lose_nothing() {
 fn answers_to_an_impatient_peer_are_all_delivered() {
     let dir = tempfile::tempdir().unwrap();
     let server = Server::start(dir.path());
-    let mut peer = guest(&server);
+    let mut peer = ModernPeer::guest(server.address);
     for i in 0..20_000 {
         peer.stream.queue(format!("{{\"type\":\"ping\",\"id\":{i}}}\n").as_bytes());
     }
@@ -276,7 +181,7 @@ fn a_flood_of_large_requests_fills_no_memory_and_delays_nobody() {
     let _eves: Vec<_> = floods.into_iter().map(|flood| flood.join().unwrap()).collect();
     couple.still_talk();
     assert!(server.memory() < before + GROWTH);
-    assert_no_panic(&server);
+    server.has_not_panicked();
 }
 
 #[test]
@@ -312,7 +217,7 @@ fn no_secret_is_logged() {
     assert_eq!(client.refused(RequestBody::Resume { token: tokens[0].clone(), run }), "bad_token");
     client.ok(RequestBody::Resume { token: tokens[1].clone(), run });
     client.peer.says("{\"type\":\"login\",\"id\":\"canary\",\"password\":\"canary-7\",\"canary-8\n{\"canary-9\":}\n");
-    (0..2).for_each(|_| assert_refused(&mut client.peer, "bad_json"));
+    (0..2).for_each(|_| client.peer.is_refused("bad_json"));
     client.peer.close();
     server.wait_for_log("disconnected");
     let log = server.log();

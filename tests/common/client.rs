@@ -39,7 +39,12 @@ impl Client {
     /// The same at an address that leads to the server.
     #[track_caller]
     pub fn connect_through(server: &Server, address: SocketAddr) -> Self {
-        let mut peer = ModernPeer::connect(address);
+        Self::greeted(server, ModernPeer::connect(address))
+    }
+
+    /// On a connection that is there.
+    #[track_caller]
+    pub fn greeted(server: &Server, mut peer: ModernPeer) -> Self {
         let hello = peer.hears_hello();
         assert!(is_proved(&hello, &peer), "the hello is not signed for this connection");
         assert_eq!(format!("ed25519:{}", hello.realm), server.realm);

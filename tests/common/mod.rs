@@ -13,6 +13,9 @@
 )]
 
 pub mod client;
+pub mod couple;
+#[cfg(unix)]
+pub mod crowd;
 pub mod follower;
 pub mod member;
 pub mod modern;
@@ -64,6 +67,14 @@ impl Server {
         Self::try_start(dir, arguments).unwrap_or_else(|log| panic!("the server did not start: {log}"))
     }
 
+    /// The same for a flood that is to meet what is behind the limits of rates, if this server has any.
+    pub fn start_without_rates(dir: &Path) -> Self {
+        const OPTION: &str = "--no-rate-limits";
+        let help = Command::new(env!("CARGO_BIN_EXE_chat-server")).arg("--help").output().unwrap();
+        let has_it = String::from_utf8(help.stdout).unwrap().contains(OPTION);
+        Self::start_with(dir, if has_it { &[OPTION] } else { &[] })
+    }
+
     /// Starts the server; its log when it ends instead of listening.
     pub fn try_start(dir: &Path, arguments: &[&str]) -> Result<Self, String> {
         Self::launch(Command::new(env!("CARGO_BIN_EXE_chat-server")), dir, arguments)
@@ -103,6 +114,10 @@ impl Server {
         fs::read_to_string(&self.log).unwrap()
     }
 
+    pub fn has_not_panicked(&self) {
+        assert!(!self.log().contains("panicked"), "{}", self.log());
+    }
+
     /// Waits until the log holds `text`.
     pub fn wait_for_log(&self, text: &str) {
         wait_until(text, || self.log().contains(text));
@@ -126,6 +141,15 @@ impl Server {
     pub fn memory(&self) -> usize {
         let output = Command::new("ps").args(["-o", "rss=", "-p", &self.child.id().to_string()]).output().unwrap();
         String::from_utf8(output.stdout).unwrap().trim().parse::<usize>().unwrap() * 1024
+    }
+
+    /// Threads and descriptors that it has at the moment; none where there is no `/proc`.
+    #[cfg(unix)]
+    pub fn holds(&self) -> [usize; 2] {
+        ["task", "fd"].map(|what| {
+            let folder = format!("/proc/{}/{what}", self.child.id());
+            fs::read_dir(folder).map_or(0, Iterator::count)
+        })
     }
 
     pub fn connect(&self) -> Peer {
@@ -181,7 +205,11 @@ pub struct Peer {
 
 impl Peer {
     pub fn connect(address: SocketAddr) -> Self {
-        let mut socket = TcpStream::connect(address).unwrap();
+        Self::over(TcpStream::connect(address).unwrap())
+    }
+
+    /// On a connection that is there.
+    pub fn over(mut socket: TcpStream) -> Self {
         socket.set_read_timeout(Some(PATIENCE)).unwrap();
         socket.set_nodelay(true).unwrap();
         let mut tls = ClientConnection::new(trusting(), ServerName::try_from("localhost").unwrap()).unwrap();

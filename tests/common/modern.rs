@@ -25,9 +25,13 @@ impl ModernPeer {
         Self::connect_with(address, ClientConfig::clone(&trusting()))
     }
 
-    pub fn connect_with(address: SocketAddr, mut config: ClientConfig) -> Self {
+    pub fn connect_with(address: SocketAddr, config: ClientConfig) -> Self {
+        Self::over(TcpStream::connect(address).unwrap(), config)
+    }
+
+    /// On a connection that is there.
+    pub fn over(mut socket: TcpStream, mut config: ClientConfig) -> Self {
         config.alpn_protocols = vec![MODERN.to_vec()];
-        let mut socket = TcpStream::connect(address).unwrap();
         socket.set_read_timeout(Some(PATIENCE)).unwrap();
         socket.set_nodelay(true).unwrap();
         let mut tls = ClientConnection::new(Arc::new(config), ServerName::try_from("localhost").unwrap()).unwrap();
@@ -40,6 +44,29 @@ impl ModernPeer {
         peer.closed = peer.stream.take_buffered(&mut records) == Received::Closed;
         peer.split(&records);
         peer
+    }
+
+    /// Somebody who has heard the hello.
+    #[track_caller]
+    pub fn guest(address: SocketAddr) -> Self {
+        let mut peer = Self::connect(address);
+        peer.hears_hello();
+        peer
+    }
+
+    /// Nothing was said in between that was not answered.
+    #[track_caller]
+    pub fn is_well(&mut self) {
+        self.says("{\"type\":\"ping\",\"id\":424242}\n");
+        let heard = self.hears();
+        assert!(heard.starts_with(r#"{"type":"ok","id":424242,"#), "{heard}");
+    }
+
+    /// The next line is this error.
+    #[track_caller]
+    pub fn is_refused(&mut self, code: &str) {
+        let heard = self.hears();
+        assert!(heard.starts_with(r#"{"type":"error""#) && heard.contains(&format!(r#""code":"{code}""#)), "{heard}");
     }
 
     /// Sends these bytes as one record.
