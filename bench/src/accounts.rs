@@ -16,6 +16,8 @@ use secure_chat::protocol::modern::BundleKeys;
 use secure_chat::store::Store;
 use secure_chat::transcript::{Realm, RoomId};
 
+use crate::servers::Plan;
+
 /// The password of every account and of every room.
 pub(crate) const PASSWORD: &str = "pw";
 
@@ -47,9 +49,12 @@ impl Accounts {
     }
 
     /// Makes the database of a server of ours in an empty folder; where it is not folded, all is in the journal still.
-    pub(crate) fn create(dir: &Path, accounts: usize, rooms: usize, folded: bool) -> Result<Self> {
+    ///
+    /// A password costs `rounds` to check.
+    pub(crate) fn create(dir: &Path, plan: Plan) -> Result<Self> {
+        let Plan { accounts, rooms, folded, rounds, .. } = plan;
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
-        let verifier = Verifier::new(cheap_hash());
+        let verifier = Verifier::new(hash(rounds));
         let mut opened =
             Store::create(dir, verifier.clone(), now).context("the benchmark's database cannot be made")?;
         let users = (0..accounts)
@@ -68,9 +73,17 @@ impl Accounts {
         if folded {
             opened.store.fold(now).context("the benchmark's accounts cannot be saved")?;
         }
-        let realm = opened.realm_key.verifying_key().realm();
+        Self::of(opened.realm_key.verifying_key().realm())
+    }
+
+    /// Of a server that names itself so: with keys of its own.
+    pub(crate) fn of(realm: Realm) -> Result<Self> {
         let rsa = PrivateKey::generate().context("an RSA key cannot be made")?;
         Ok(Self(Some(Keys { realm, signing: SigningKey::generate(), rsa, signed: RefCell::default() })))
+    }
+
+    pub(crate) fn realm(&self) -> Result<Realm> {
+        Ok(self.some()?.realm)
     }
 
     /// What the client of this account announces on the modern wire. All share one RSA key, which no server minds.
@@ -104,11 +117,11 @@ impl Accounts {
     }
 }
 
-/// The hash of [`PASSWORD`] as the store has it, but of one round.
-fn cheap_hash() -> String {
+/// The hash of [`PASSWORD`] as the store has it, of so many rounds.
+fn hash(rounds: u32) -> String {
     let salt = [7; 16];
-    let hash = pbkdf2::pbkdf2_hmac_array::<sha2::Sha256, 32>(PASSWORD.as_bytes(), &salt, 1);
-    format!("$pbkdf2-sha256$i=1${}${}", STANDARD_NO_PAD.encode(salt), STANDARD_NO_PAD.encode(hash))
+    let hash = pbkdf2::pbkdf2_hmac_array::<sha2::Sha256, 32>(PASSWORD.as_bytes(), &salt, rounds);
+    format!("$pbkdf2-sha256$i={rounds}${}${}", STANDARD_NO_PAD.encode(salt), STANDARD_NO_PAD.encode(hash))
 }
 
 #[cfg(test)]
@@ -119,15 +132,17 @@ mod tests {
     use secure_chat::names::Password;
 
     #[test]
-    fn the_cheap_hash_is_that_of_the_password() {
-        let hash = PasswordHash::parse(&cheap_hash()).unwrap();
-        assert!(hash.verify(&Password::new(PASSWORD)) && !hash.is_weak() && !hash.is_legacy());
+    fn the_hash_is_that_of_the_password() {
+        for rounds in [1, 1000] {
+            let hash = PasswordHash::parse(&hash(rounds)).unwrap();
+            assert!(hash.verify(&Password::new(PASSWORD)) && !hash.is_weak() && !hash.is_legacy());
+        }
     }
 
     #[test]
     fn a_database_is_made_with_all_accounts_and_rooms() {
         let dir = tempfile::tempdir().unwrap();
-        let accounts = Accounts::create(dir.path(), 20, 3, false).unwrap();
+        let accounts = Accounts::create(dir.path(), Plan { folded: false, ..Plan::new(20, 3) }).unwrap();
         let opened = Store::open(dir.path(), 0).unwrap();
         assert_eq!(opened.realm_key.verifying_key().realm(), accounts.some().unwrap().realm);
         assert!(accounts.keys(19).is_ok());

@@ -1,7 +1,7 @@
 //! One client: its socket, its TLS, and its wire. Nothing here waits.
 
 use std::io::{self, BufRead, Read, Write};
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Shutdown, SocketAddr};
 use std::sync::Arc;
 
 use anyhow::{Context, Result, bail};
@@ -13,6 +13,9 @@ use socket2::{Domain, Protocol, Socket, Type};
 
 use crate::tls;
 use crate::wires::{Heard, Out, Stage, Wire};
+
+/// Messages of a flood that may be unanswered: half of how old the server lets a position in the log be.
+const UNANSWERED: usize = 4096;
 
 /// What is going on below the wire.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -45,6 +48,7 @@ pub(crate) struct Connection {
     stage: Stage,
     /// How far it goes by itself.
     goal: Stage,
+    stalled: bool,
     out: Out,
     pub(crate) traffic: Traffic,
 }
@@ -59,6 +63,15 @@ fn connect(source: IpAddr, address: SocketAddr) -> io::Result<TcpStream> {
     }
 }
 
+/// A connection that is there, for those who wait.
+pub(crate) fn connect_waiting(source: IpAddr, address: SocketAddr) -> Result<std::net::TcpStream> {
+    let context = || format!("cannot connect from {source} to {address}");
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP)).with_context(context)?;
+    socket.bind(&SocketAddr::new(source, 0).into()).with_context(context)?;
+    socket.connect(&address.into()).with_context(context)?;
+    Ok(socket.into())
+}
+
 impl Connection {
     pub(crate) fn dial(
         source: IpAddr,
@@ -70,7 +83,8 @@ impl Connection {
         let socket = connect(source, address).with_context(|| format!("cannot connect from {source} to {address}"))?;
         let tls = tls::connection(config)?;
         let (phase, stage) = (Phase::Dialing, Stage::Dialing);
-        Ok(Self { socket, tls, wire, phase, stage, goal, out: Out::default(), traffic: Traffic::default() })
+        let (out, traffic) = (Out::default(), Traffic::default());
+        Ok(Self { socket, tls, wire, phase, stage, goal, stalled: false, out, traffic })
     }
 
     pub(crate) fn register(&mut self, registry: &Registry, token: Token) -> io::Result<()> {
@@ -103,16 +117,40 @@ impl Connection {
         self.flush()
     }
 
-    /// Says goodbye, as far as the socket takes it, and closes.
+    /// Whether it has said more than the socket takes, or the server answers.
+    pub(crate) fn is_behind(&self) -> bool {
+        self.tls.wants_write() || self.wire.unanswered() >= UNANSWERED
+    }
+
+    /// Reads nothing from now on, though it may still say something.
+    pub(crate) fn stall(&mut self) {
+        self.stalled = true;
+    }
+
+    /// Reads again.
+    pub(crate) fn resume(&mut self) {
+        self.stalled = false;
+    }
+
+    /// Says goodbye, as far as the socket takes it, and ends the connection.
     pub(crate) fn close(&mut self) {
+        if self.has_ended() {
+            return;
+        }
         self.tls.send_close_notify();
         let _ = self.flush(); // it may be gone already
+        let _ = self.socket.shutdown(Shutdown::Both); // so may this
         self.phase = Phase::Ended;
+    }
+
+    /// Whether this end has closed it.
+    pub(crate) fn has_ended(&self) -> bool {
+        self.phase == Phase::Ended
     }
 
     /// Takes what has come. `scratch` is what one read may fill.
     pub(crate) fn readable(&mut self, scratch: &mut [u8], heard: &mut Heard) -> Result<()> {
-        loop {
+        while !self.stalled {
             match self.phase {
                 Phase::Dialing | Phase::Ended => return Ok(()),
                 Phase::InClear => return self.hear_in_clear(),
@@ -132,6 +170,7 @@ impl Connection {
                 return Ok(()); // the socket is empty: what comes later is a new event (epoll(7), edge-triggered)
             }
         }
+        Ok(())
     }
 
     fn decrypt(&mut self, mut bytes: &[u8], heard: &mut Heard) -> Result<()> {

@@ -119,6 +119,38 @@ impl Crowd {
         Ok(())
     }
 
+    /// Lets a client read no more.
+    pub(crate) fn stall(&mut self, index: usize) {
+        self.connections.get_mut(index).into_iter().for_each(Connection::stall);
+    }
+
+    /// Lets a client that was stalled read what is left, to the end of its connection: how many messages, and the last words.
+    pub(crate) fn read_at_last(&mut self, index: usize) -> Result<(u64, String)> {
+        let connection = self.connections.get_mut(index).context("a client that does not exist was to read")?;
+        let (mut messages, begun) = (0, Instant::now());
+        connection.resume();
+        loop {
+            self.heard.clear();
+            let happened = connection.readable(&mut self.scratch, &mut self.heard);
+            messages += self.heard.stamps.len() as u64;
+            match (self.heard.failure.take(), happened) {
+                (Some(words), _) => return Ok((messages, words)),
+                (None, Err(error)) => return Ok((messages, format!("none: {error:#}"))),
+                (None, Ok(())) if begun.elapsed() > PATIENCE => return Ok((messages, "none: nothing came".into())),
+                (None, Ok(())) => std::thread::sleep(Duration::from_millis(1)), // a socket that is polled by hand
+            }
+        }
+    }
+
+    /// Ends a client, if it has not ended; whether it had not.
+    pub(crate) fn hang_up(&mut self, index: usize) -> bool {
+        self.connections.get_mut(index).is_some_and(|connection| {
+            let was_there = !connection.has_ended();
+            connection.close();
+            was_there
+        })
+    }
+
     fn is_another_welcome(&self, goal: Stage) -> bool {
         let before = |stage| self.len() - self.census.at_least(stage);
         before(Stage::Connected) < DIALING && before(goal) < ON_THEIR_WAY

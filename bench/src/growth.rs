@@ -152,7 +152,7 @@ pub(crate) fn crowd(sessions: usize) -> Result<Crowd> {
 
 /// Starts a server with so many accounts.
 pub(crate) fn start(programs: &Programs, accounts: usize, folding: bool) -> Result<Start> {
-    let plan = Plan { accounts, rooms: 1, folded: !folding };
+    let plan = Plan { folded: !folding, ..Plan::new(accounts, 1) };
     let (server, _) = servers::start(Target::Modern, programs, plan)?;
     let peak = proc::peak(server.pid())? as f64 / f64::from(1 << 20);
     Ok(Start { accounts, folding, seconds: server.started_in.as_secs_f64(), peak })

@@ -39,6 +39,17 @@ impl Histogram {
         self.max = self.max.max(value);
     }
 
+    /// Adds what another has counted.
+    pub(crate) fn merge(&mut self, other: &Self) {
+        self.buckets.iter_mut().zip(&other.buckets).for_each(|(count, more)| *count += more);
+        self.count += other.count;
+        self.max = self.max.max(other.max);
+    }
+
+    pub(crate) fn count(&self) -> u64 {
+        self.count
+    }
+
     /// The value that this share (0 to 1) of all values does not exceed; 0 when there are none.
     pub(crate) fn quantile(&self, share: f64) -> u64 {
         let rank = ((self.count as f64 * share).ceil() as u64).clamp(1, self.count.max(1));
@@ -83,7 +94,10 @@ mod tests {
     fn quantiles_are_those_of_the_values() {
         let mut times = Histogram::new();
         assert_eq!(times.quantile(0.5), 0);
-        (1..=100_000).for_each(|value| times.add(value));
+        let mut odd = Histogram::new();
+        (1..=100_000).for_each(|value| if value % 2 == 0 { times.add(value) } else { odd.add(value) });
+        times.merge(&odd);
+        assert_eq!(times.count(), 100_000);
         for (share, exact) in [(0.0, 1), (0.5, 50_000), (0.99, 99_000), (0.999, 99_900), (1.0, 100_000)] {
             let found = times.quantile(share);
             assert!(found.abs_diff(exact) <= exact / 100, "{share}: {found} for {exact}");

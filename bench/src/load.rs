@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail, ensure};
 use serde::{Deserialize, Serialize};
 
+use crate::accounts::Accounts;
 use crate::crowd::Crowd;
 use crate::histogram::Histogram;
 use crate::pace::{Mode, Timetable, Window};
@@ -167,11 +168,11 @@ impl Tally {
 }
 
 /// A run of a cell.
-struct Load {
+pub(crate) struct Load {
     cell: Cell,
     text_size: usize,
     crowd: Crowd,
-    server: Server,
+    pub(crate) server: Server,
     tally: Tally,
     timetable: Option<Timetable>,
 }
@@ -181,14 +182,7 @@ pub(crate) fn run(target: Target, programs: &Programs, cell: Cell) -> Result<Out
     check(target, &cell)?;
     let plan = Plan::new(cell.accounts.max(cell.rooms * cell.members), cell.rooms);
     let (server, accounts) = servers::start(target, programs, plan)?;
-    let text_size = target.text_size(cell.size);
-    let casting = Casting::new(target, accounts, cell.rooms, cell.members, text_size);
-    let crowd = Crowd::new(server.address, casting)?;
-    let timetable = match cell.mode {
-        Mode::Open { rate } => Some(Timetable::new(rate, cell.members - 1)),
-        Mode::Closed { .. } => None,
-    };
-    let mut load = Load { cell, text_size, crowd, server, tally: Tally::new(&cell), timetable };
+    let mut load = Load::new(target, server, accounts, cell)?;
     let measured = load.measure();
     let measured = measured.with_context(|| format!("{}; its server said:\n{}", target.name(), load.server.log()))?;
     Ok(load.outcome(target, &measured))
@@ -206,11 +200,43 @@ fn check(target: Target, cell: &Cell) -> Result<()> {
 }
 
 impl Load {
-    /// The counters at both edges of the measurement.
-    fn measure(&mut self) -> Result<[Edge; 2]> {
+    /// On a server that runs; nobody is there yet.
+    pub(crate) fn new(target: Target, server: Server, accounts: Accounts, cell: Cell) -> Result<Self> {
+        let text_size = target.text_size(cell.size);
+        let casting = Casting::new(target, accounts, cell.rooms, cell.members, text_size);
+        let crowd = Crowd::new(server.address, casting)?;
+        let timetable = match cell.mode {
+            Mode::Open { rate } => Some(Timetable::new(rate, cell.members - 1)),
+            Mode::Closed { .. } => None,
+        };
+        Ok(Self { cell, text_size, crowd, server, tally: Tally::new(&cell), timetable })
+    }
+
+    /// Brings all members into their rooms, and begins.
+    pub(crate) fn gather(&mut self) -> Result<()> {
         self.crowd.gather(self.cell.rooms * self.cell.members, Stage::Joined)?;
         self.crowd.settle(Duration::from_millis(300))?;
         self.tally.begun = Instant::now();
+        Ok(())
+    }
+
+    /// Makes the load for so long; what is measured meanwhile: the latencies, and by how much messages were said late.
+    pub(crate) fn talk(&mut self, time: Duration) -> Result<[Histogram; 2]> {
+        self.tally.measuring = true;
+        self.go_on(self.tally.begun.elapsed() + time)?;
+        self.tally.measuring = false;
+        Ok([&mut self.tally.latency, &mut self.tally.lag].map(|times| std::mem::replace(times, Histogram::new())))
+    }
+
+    /// Says no more, and waits for what is under way; what did not come as it should have, since the beginning.
+    pub(crate) fn end(&mut self) -> Result<Faults> {
+        self.drain()?;
+        Ok(self.tally.faults)
+    }
+
+    /// The counters at both edges of the measurement.
+    fn measure(&mut self) -> Result<[Edge; 2]> {
+        self.gather()?;
         self.go_on(Duration::from_secs_f64(self.cell.warmup))?;
         let first = self.edge()?;
         // To read the counters of a thousand threads takes a while, in which nothing is said: what that held up is not the server's.

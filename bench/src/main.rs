@@ -4,14 +4,17 @@
 //! | module | what it does |
 //! |---|---|
 //! | `load`, `idle`, `handshakes`, `joins` | one measurement each |
+//! | `pressure`, `mob` | what a healthy room notices of those who press on the server |
+//! | `churn`, `soak`, `stuck`, `timing` | what a server keeps of those who come and go; a member who does not read; what an answer's time tells |
 //! | `growth`, `hub` | what grows with what: the hub by itself, and a server's start |
 //! | `compare`, `report`, `plot` | all of them, interleaved; what is written about them |
 //! | `crowd`, `connection`, `timer`, `tls` | thousands of TLS clients on one thread |
 //! | `wires` | what clients say and understand on each wire |
 //! | `servers`, `accounts`, `target` | the servers that are measured |
-//! | `pace`, `payload`, `sequence`, `histogram`, `proc` | when who speaks, what is said, and what is counted |
+//! | `pace`, `payload`, `sequence`, `histogram`, `stats`, `proc` | when who speaks, what is said, and what is counted |
 
 mod accounts;
+mod churn;
 mod compare;
 mod connection;
 mod crowd;
@@ -22,17 +25,23 @@ mod hub;
 mod idle;
 mod joins;
 mod load;
+mod mob;
 mod options;
 mod pace;
 mod payload;
 mod plot;
+mod pressure;
 mod proc;
 mod report;
 mod sequence;
 mod servers;
 mod show;
+mod soak;
+mod stats;
+mod stuck;
 mod target;
 mod timer;
+mod timing;
 mod tls;
 mod wires;
 
@@ -69,6 +78,19 @@ fn run(options: &Options) -> Result<()> {
         }
         Command::Joins { targets, members, no_keys } => {
             for_each(targets, |target| show::joins(&joins::run(target, &programs, *members, !no_keys)?, json))
+        }
+        Command::Pressure(pressure) => {
+            for_each(&pressure.targets, |target| show::pressure(&pressure::run(target, &programs, pressure)?, json))
+        }
+        Command::Churn { targets, connections } => {
+            for_each(targets, |target| show::churn(&churn::run(target, &programs, *connections)?, json))
+        }
+        Command::StuckReader { targets, messages } => {
+            for_each(targets, |target| show::stuck(&stuck::run(target, &programs, *messages)?, json))
+        }
+        Command::Soak { seconds } => show::soak(&soak::run(&programs, *seconds, json)?, json),
+        Command::LoginTiming { targets, logins } => {
+            for_each(targets, |target| show::timing(&timing::run(target, &programs, *logins)?, json))
         }
         Command::Growth => growth::run(&programs, json),
         Command::Compare(compare) => compare::run(&programs, compare),

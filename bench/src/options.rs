@@ -7,6 +7,7 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::load::Cell;
 use crate::pace::Mode;
+use crate::pressure::PressureOptions;
 use crate::servers::Programs;
 use crate::target::Target;
 
@@ -72,6 +73,41 @@ pub(crate) enum Command {
         /// Legacy clients announce no keys
         #[arg(long)]
         no_keys: bool,
+    },
+    /// Measure what a healthy room notices of idle connections, slow handshakes, a flooder and a flood of log-ins
+    Pressure(PressureOptions),
+    /// Measure what is left of connections that came and went
+    Churn {
+        /// What to measure
+        #[arg(required = true)]
+        targets: Vec<Target>,
+        /// How many; the first 10,000 are what the rest is compared to
+        #[arg(long, default_value_t = 200_000)]
+        connections: usize,
+    },
+    /// Measure a room at full speed of which a member stops reading
+    StuckReader {
+        /// What to measure
+        #[arg(required = true)]
+        targets: Vec<Target>,
+        /// How many are said
+        #[arg(long, default_value_t = 100_000)]
+        messages: u64,
+    },
+    /// Measure whether memory, descriptors and threads of this project's server grow with time
+    Soak {
+        /// How long
+        #[arg(long, default_value_t = 3600.0)]
+        seconds: f64,
+    },
+    /// Measure whether the time of an answer tells unknown users from wrong passwords: some 90 ms of processor time each
+    LoginTiming {
+        /// What to measure
+        #[arg(required = true)]
+        targets: Vec<Target>,
+        /// How many, of both kinds together
+        #[arg(long, default_value_t = 10_000)]
+        logins: usize,
     },
     /// Measure what the hub's operations cost as accounts, members and sessions grow, and a server's start
     Growth,

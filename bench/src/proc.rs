@@ -64,6 +64,44 @@ pub(crate) fn pss(pid: u32) -> Result<u64> {
     kibibytes(line).with_context(|| format!("{path}: {line} is no size"))
 }
 
+/// What a process holds at a moment.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub(crate) struct Holdings {
+    /// Resident memory, in bytes.
+    pub(crate) rss: u64,
+    /// Its proportional share of memory, in bytes.
+    pub(crate) pss: u64,
+    pub(crate) threads: u64,
+    pub(crate) descriptors: u64,
+}
+
+impl Holdings {
+    pub(crate) fn of(pid: u32) -> Result<Self> {
+        let path = format!("/proc/{pid}/status");
+        let status = fs::read_to_string(&path).with_context(|| format!("{path}: has the process ended?"))?;
+        let path = format!("/proc/{pid}/fd");
+        let descriptors =
+            fs::read_dir(&path).with_context(|| format!("{path}: has the process ended?"))?.count() as u64;
+        Ok(Self {
+            rss: number(&status, "VmRSS:") * 1024,
+            pss: pss(pid)?,
+            threads: number(&status, "Threads:"),
+            descriptors,
+        })
+    }
+}
+
+/// Makes the calling thread give way to the others of this program, by so many steps of its priority (nice(2)).
+pub(crate) fn give_way(steps: i32) {
+    let _ = rustix::process::nice(steps); // to give way is always allowed
+}
+
+/// How many want the processors: the averages of the last 1, 5 and 15 minutes.
+pub(crate) fn load_average() -> String {
+    let load = fs::read_to_string("/proc/loadavg").unwrap_or_default();
+    load.split_whitespace().take(3).collect::<Vec<_>>().join(" ")
+}
+
 /// The largest resident memory that a process has had, in bytes.
 pub(crate) fn peak(pid: u32) -> Result<u64> {
     let path = format!("/proc/{pid}/status");
@@ -161,6 +199,9 @@ mod tests {
         let used = Usage::of(pid).unwrap().since(before);
         assert!(used.cpu < Duration::from_secs(60));
         assert!(pss(pid).unwrap() > 100_000 && peak(pid).unwrap() > 100_000);
+        let holdings = Holdings::of(pid).unwrap();
+        assert!(holdings.rss > 100_000 && holdings.threads > 0 && holdings.descriptors > 2);
+        assert_eq!(load_average().split(' ').count(), 3);
         assert!(Kernel::now().unwrap().slab > 0);
         assert!(machine().contains("Linux"));
     }

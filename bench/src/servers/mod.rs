@@ -35,11 +35,16 @@ pub(crate) struct Plan {
     pub(crate) rooms: usize,
     /// Of a server of ours: whether that is in the snapshot, and not in the journal.
     pub(crate) folded: bool,
+    /// Of a server of ours: what it costs to check a password, in rounds of PBKDF2.
+    pub(crate) rounds: u32,
+    /// Of a server of ours: whether it limits rates, as it does by default.
+    pub(crate) limited: bool,
 }
 
 impl Plan {
+    /// All in the snapshot, with passwords that are checked in no time: hashing is not what is measured.
     pub(crate) fn new(accounts: usize, rooms: usize) -> Self {
-        Self { accounts, rooms, folded: true }
+        Self { accounts, rooms, folded: true, rounds: 1, limited: false }
     }
 }
 
@@ -134,8 +139,8 @@ pub(crate) fn start(target: Target, programs: &Programs, plan: Plan) -> Result<(
     let mut accounts = Accounts::plain();
     let command = match target {
         Target::Modern | Target::Legacy | Target::LegacyKeys => {
-            accounts = Accounts::create(site.dir.path(), plan.accounts, plan.rooms, plan.folded)?;
-            ours::command(&program, &site)
+            accounts = Accounts::create(site.dir.path(), plan)?;
+            ours::command(&program, &site, plan.limited)
         }
         Target::Python | Target::PythonKeys => python::command(&program, &programs.python_server, &site, plan)?,
         Target::Ngircd => irc::ngircd(&program, &site)?,

@@ -1,13 +1,15 @@
 //! What clients say on each wire, and what they understand. No sockets here: bytes come in and go out.
 
+mod guess;
 mod irc;
+mod landlord;
 mod legacy;
 mod modern;
 mod mqtt;
 mod nats;
 mod pieces;
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
 use anyhow::Result;
@@ -17,6 +19,7 @@ use crate::accounts::{Accounts, room_name, user_name};
 use crate::payload::{Stamp, Stamps};
 use crate::target::{Target, WireKind};
 
+pub(crate) use self::guess::{Answered, Guess};
 pub(crate) use self::legacy::{AROUND_TOKEN, WrappedKeys};
 pub(crate) use self::modern::RoomLog;
 
@@ -40,6 +43,8 @@ pub(crate) struct Heard {
     pub(crate) stage: Option<Stage>,
     /// The messages that came.
     pub(crate) stamps: Vec<Stamp>,
+    /// What came of a guess.
+    pub(crate) answer: Option<Answered>,
     /// What makes it useless: the server's own words, where it had some.
     pub(crate) failure: Option<String>,
 }
@@ -48,6 +53,7 @@ impl Heard {
     pub(crate) fn clear(&mut self) {
         self.stage = None;
         self.stamps.clear();
+        self.answer = None;
         self.failure = None;
     }
 
@@ -93,6 +99,11 @@ pub(crate) trait Wire {
     /// Gives a sign of life.
     fn ping(&mut self, out: &mut Out);
 
+    /// How many messages it has said that the server has not answered, where the wire has answers.
+    fn unanswered(&self) -> usize {
+        0
+    }
+
     /// Takes the plaintext of one TLS record, or of a part of one.
     fn hear(&mut self, bytes: &[u8], heard: &mut Heard, out: &mut Out);
 }
@@ -112,12 +123,16 @@ pub(crate) struct Casting {
     pub(crate) target: Target,
     pub(crate) accounts: Accounts,
     pub(crate) members: usize,
+    /// The number of the first client: those before it belong to another crowd.
+    pub(crate) first: usize,
     /// How many clients share an account.
     pub(crate) sharing: usize,
     /// Whether clients of the legacy wire and of IRC ask for a sign that they are served, before they log in.
     pub(crate) probing: bool,
     /// Whether legacy clients announce a public key behind their log-in and their join, as the scripts do.
     pub(crate) announcing: bool,
+    /// Clients of the modern wire make rooms and delete them, and count these here.
+    pub(crate) letting: Option<Rc<Cell<u64>>>,
     stamps: Rc<Stamps>,
     logs: Vec<Rc<RefCell<RoomLog>>>,
     wrapped: Rc<WrappedKeys>,
@@ -132,9 +147,11 @@ impl Casting {
             target,
             accounts,
             members,
+            first: 0,
             sharing: 1,
             probing: false,
             announcing: false,
+            letting: None,
             stamps: Rc::new(Stamps::new()),
             logs: (0..rooms).map(|_| Rc::default()).collect(),
             wrapped: Rc::new(wrapped),
@@ -143,11 +160,15 @@ impl Casting {
 
     /// The client of this number: clients fill one room after the other.
     pub(crate) fn client(&self, index: usize) -> Result<Box<dyn Wire>> {
+        let index = self.first + index;
         let account = index / self.sharing.max(1);
         let room = index / self.members.max(1);
         let identity = Identity { index, user: user_name(account), room: room_name(room) };
         let stamps = Rc::clone(&self.stamps);
         Ok(match self.target.wire() {
+            WireKind::Modern if let Some(deleted) = &self.letting => {
+                Box::new(landlord::Landlord::new(&identity, self.accounts.keys(account)?, Rc::clone(deleted)))
+            }
             WireKind::Modern => {
                 let log = self.logs.get(room).cloned().unwrap_or_default();
                 let follows = index.is_multiple_of(self.members.max(1));

@@ -21,9 +21,9 @@ use crate::accounts::PASSWORD;
 use crate::payload::Stamps;
 
 // The ids of requests that are made once; messages count on from the last.
-const LOGIN: u64 = 1;
-const ANNOUNCE: u64 = 2;
-const JOIN: u64 = 3;
+pub(super) const LOGIN: u64 = 1;
+pub(super) const ANNOUNCE: u64 = 2;
+pub(super) const JOIN: u64 = 3;
 const PING: u64 = 4;
 const FIRST_SEND: u64 = 5;
 
@@ -151,6 +151,7 @@ impl Modern {
             OkBody::Announce { .. } => heard.stage = Some(Stage::LoggedIn),
             OkBody::Join(ok) => {
                 heard.stage = Some(Stage::Joined);
+                self.sent = ok.counter.unwrap_or_default(); // it may have spoken here before its connection was lost
                 if self.follows {
                     self.log.borrow_mut().join(&ok, heard);
                 }
@@ -177,9 +178,9 @@ impl Modern {
 }
 
 /// In the place of what a client would sign.
-const SIGNATURE: Signature = Signature([0x5A; 64]);
+pub(super) const SIGNATURE: Signature = Signature([0x5A; 64]);
 
-fn ask(id: u64, body: RequestBody, out: &mut Out) {
+pub(super) fn ask(id: u64, body: RequestBody, out: &mut Out) {
     let mut line = Vec::new();
     encode_request(&Request { id, body }, &mut line);
     out.say(line);
@@ -224,6 +225,10 @@ impl Wire for Modern {
 
     fn ping(&mut self, out: &mut Out) {
         ask(PING, RequestBody::Ping, out);
+    }
+
+    fn unanswered(&self) -> usize {
+        self.unnumbered.len()
     }
 
     fn hear(&mut self, bytes: &[u8], heard: &mut Heard, _: &mut Out) {
