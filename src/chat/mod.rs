@@ -13,8 +13,8 @@ mod tokens;
 
 pub use bundles::{KnownBundle, RsaKey};
 pub use directory::{
-    Account, Change, Clash, Directory, Entries, MAX_RESTRICTIONS, MAX_TOPIC, Misfit, Restrictions, Room, Subject,
-    Unfit, Verifier,
+    Account, Change, Clash, Directory, Entries, Looks, MAX_RESTRICTIONS, MAX_TOPIC, Misfit, Restrictions, Room,
+    Subject, Unfit, Verifier,
 };
 pub use hub::{Hub, is_waited_for};
 pub use session::{Audience, Dialect, Effect, Input, Now, SessionId, SessionMap, Work, WorkDone};

@@ -75,8 +75,8 @@ pub enum StoreError {
     Damaged {
         /// The file.
         path: PathBuf,
-        /// The line, counted from 1, in a file of lines.
-        line: Option<u64>,
+        /// Where, in a file of lines.
+        line: Option<Line>,
         /// What is wrong with it.
         why: String,
     },
@@ -87,6 +87,15 @@ pub enum StoreError {
         /// Whose key it was.
         user: UserName,
     },
+}
+
+/// A line of a file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Line {
+    /// Counted from 1.
+    pub number: u64,
+    /// Where it begins, in bytes.
+    pub offset: u64,
 }
 
 impl StoreError {
@@ -133,8 +142,10 @@ impl fmt::Display for StoreError {
             }
             Self::Damaged { path, line: Some(line), why } => write!(
                 f,
-                "{}, line {line}: {why}; nothing was changed: restore all files from one backup",
-                path.display()
+                "{}, line {}: {why} (it begins at byte {}); nothing was changed: restore all files from one backup",
+                path.display(),
+                line.number,
+                line.offset
             ),
             Self::Damaged { path, line: None, why } => {
                 write!(f, "{}: {why}; nothing was changed: restore all files from one backup", path.display())

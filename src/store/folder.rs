@@ -53,6 +53,11 @@ impl Folder {
         }
     }
 
+    /// Where it is.
+    pub(super) fn dir(&self) -> &Path {
+        &self.path
+    }
+
     /// Where the file `name` is.
     pub(super) fn path(&self, name: &str) -> PathBuf {
         self.path.join(name)
@@ -60,12 +65,7 @@ impl Folder {
 
     /// The content of a file; `None` when there is none.
     pub(super) fn read(&self, name: &str) -> Result<Option<Vec<u8>>, StoreError> {
-        let path = self.path(name);
-        match fs::read(&path) {
-            Ok(bytes) => Ok(Some(bytes)),
-            Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
-            Err(e) => Err(StoreError::io("read", &path)(e)),
-        }
+        read(&self.path, name)
     }
 
     /// Writes `bytes` to a temporary file for `name` and waits until they are on disk.
@@ -148,6 +148,16 @@ pub(super) fn private() -> OpenOptions {
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
     options
+}
+
+/// The content of a file; `None` when there is none.
+pub(super) fn read(dir: &Path, name: &str) -> Result<Option<Vec<u8>>, StoreError> {
+    let path = dir.join(name);
+    match fs::read(&path) {
+        Ok(bytes) => Ok(Some(bytes)),
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(e) => Err(StoreError::io("read", &path)(e)),
+    }
 }
 
 fn remove(path: &Path) -> Result<(), StoreError> {

@@ -1,9 +1,10 @@
 //! The journal: what changed since the snapshot, appended and synced group by group.
 //!
 //! A line is a Fernet token. The lines of a group are its changes and, last, its [`Mark`], whose check continues that of
-//! the group before. An append that was cut short leaves whole lines without their mark, and then at most the beginning
-//! of a line, or the zeros that some file systems show where data never arrived. That is a torn tail; nobody was told
-//! that it was saved. Everything else that does not fit is damage, and nothing is done about damage but say so.
+//! the group before. An append that was cut short leaves a torn tail: [`read()`] knows how one looks. Nobody was told that it
+//! was saved. Everything else that does not fit is damage, and nothing is done about damage but say so.
+
+mod read;
 
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom, Write};
@@ -11,90 +12,13 @@ use std::io::{Read, Seek, SeekFrom, Write};
 use sha2::{Digest, Sha256};
 use zeroize::Zeroizing;
 
-use super::contents::{self, Recorded};
+pub(super) use self::read::{Fault, Found, read};
+
+use super::StoreError;
 use super::folder::{Folder, JOURNAL};
 use super::mark::Mark;
-use super::{StoreError, token};
 use crate::chat::Change;
 use crate::crypto::FernetKey;
-
-/// Fewest zeros at the end that are taken for data that never arrived; fewer are damage.
-const FEWEST_ZEROS: usize = 16;
-
-/// What is wrong with a journal, and in which line, counted from 1.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) struct Fault {
-    pub(super) line: u64,
-    pub(super) why: String,
-}
-
-/// Hands the changes of all whole groups behind `snapshot` to `apply` and returns the last group's mark.
-///
-/// Groups that are folded into the snapshot already are passed over, as a crash between the writing of the snapshot and
-/// the emptying of the journal leaves them; but they are checked.
-pub(super) fn read(
-    journal: &[u8],
-    key: &FernetKey,
-    snapshot: Mark,
-    mut apply: impl FnMut(Recorded) -> Result<(), String>,
-) -> Result<Mark, Fault> {
-    let mut last = None;
-    let (mut group, mut pending) = (Vec::new(), Vec::new());
-    let mut number = 0;
-    let mut lines = journal.split_inclusive(|byte| *byte == b'\n').peekable();
-    while let Some(whole) = lines.next_if(|line| line.ends_with(b"\n")) {
-        number += 1;
-        let fault = |why: &str| Fault { line: number, why: why.to_owned() };
-        let line = whole.strip_suffix(b"\n").unwrap_or(whole);
-        let json = token::open(key, line).ok_or_else(|| fault("the line is damaged or was sealed with another key"))?;
-        let Ok(mark) = serde_json::from_slice::<Mark>(&json) else {
-            pending.push(contents::read_change(&json).ok_or_else(|| fault("the line holds no change"))?);
-            group.extend_from_slice(whole);
-            continue;
-        };
-        check_order(last, snapshot, mark, &group).map_err(fault)?;
-        group.clear();
-        for change in pending.drain(..).filter(|_| mark.group > snapshot.group) {
-            apply(change).map_err(|why| fault(&why))?;
-        }
-        last = Some(mark);
-    }
-    let rest = lines.next().unwrap_or_default();
-    check_torn(rest, key).map_err(|why| Fault { line: number + 1, why: why.to_owned() })?;
-    Ok(last.filter(|last| last.group > snapshot.group).unwrap_or(snapshot))
-}
-
-/// Whether a group may stand where it stands: behind the group `last`, or first in the journal.
-fn check_order(last: Option<Mark>, snapshot: Mark, mark: Mark, group: &[u8]) -> Result<(), &'static str> {
-    let before = match last {
-        Some(last) => Some(last),
-        None => (mark.group > snapshot.group).then_some(snapshot),
-    };
-    if before.is_some_and(|before| Some(mark.group) != before.group.checked_add(1)) {
-        return Err("a group of changes is missing before this one");
-    }
-    if before.is_some_and(|before| mark != before.next(group)) || (mark.group == snapshot.group && mark != snapshot) {
-        return Err("the group of changes that ends here does not continue what is before it");
-    }
-    Ok(())
-}
-
-/// Whether what follows the last line feed can be what an append left that was cut short.
-fn check_torn(rest: &[u8], key: &FernetKey) -> Result<(), &'static str> {
-    let text = rest.split(|byte| *byte == 0).next().unwrap_or_default();
-    let zeros = rest.get(text.len()..).unwrap_or_default();
-    if zeros.iter().any(|byte| *byte != 0) || (1..FEWEST_ZEROS).contains(&zeros.len()) {
-        return Err("the line holds what was never written to it");
-    }
-    if !text.iter().all(|byte| token::is_token_char(*byte)) {
-        return Err("the line holds what was never written to it");
-    }
-    // The line feed may have turned into a character that occurs in tokens: then the line had been whole.
-    if text.split_last().is_some_and(|(_, before)| token::open(key, before).is_some()) {
-        return Err("the line feed at its end is damaged");
-    }
-    Ok(())
-}
 
 /// The journal of an open store, to be appended to.
 #[derive(Debug)]
@@ -142,13 +66,14 @@ impl Journal {
         let path = folder.path(JOURNAL);
         let unsayable = |e: serde_json::Error| StoreError::io("write", &path)(e.into());
         let (lines, mark) = group(key, self.last, changes, now).map_err(unsayable)?;
+        self.sound = false; // until it is on disk
         let written = self.file.write_all(&lines).map_err(StoreError::io("write", &path));
         let synced = written.and_then(|()| self.file.sync_data().map_err(StoreError::io("sync", &path)));
         if let Err(error) = synced {
-            self.sound = false;
             self.withdraw(folder);
             return Err(error);
         }
+        self.sound = true;
         self.len += lines.len() as u64;
         self.digest.update(&lines);
         self.last = mark;

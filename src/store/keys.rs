@@ -5,7 +5,7 @@
 //! lines begin is held in memory. It is a record of what was announced, and clients announce at each log-in: so nothing
 //! waits for the disk, and a damaged line costs that line alone.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fs::File;
 use std::io::{BufRead, BufReader, BufWriter, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
@@ -15,6 +15,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD_NO_PAD as BASE64;
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
+use zeroize::Zeroizing;
 
 use super::StoreError;
 use super::folder::{Folder, PUBLIC_KEYS, private};
@@ -100,7 +101,7 @@ impl KeyFile {
         let found = self.file.seek(SeekFrom::Start(place.offset));
         found.and_then(|_| self.file.read_exact(&mut line)).map_err(StoreError::io("read", &self.path))?;
         let damaged = || StoreError::KeyDamaged { path: self.path.clone(), user: user.clone() };
-        self.parse(user, &line).map(Some).ok_or_else(damaged)
+        parse(&self.mac, &line).filter(|(name, _)| name == user).map(|(_, pem)| Some(pem)).ok_or_else(damaged)
     }
 
     /// Records a key; says whether it is another than the one that was recorded.
@@ -150,14 +151,50 @@ impl KeyFile {
         let mac = self.mac.clone().chain_update(&signed).finalize().into_bytes();
         format!("{signed} {}\n", BASE64.encode(mac)).into_bytes()
     }
+}
 
-    fn parse(&self, user: &UserName, line: &[u8]) -> Option<String> {
-        let (signed, mac) = str::from_utf8(line).ok()?.trim_end().rsplit_once(' ')?;
-        self.mac.clone().chain_update(signed).verify_slice(&BASE64.decode(mac).ok()?).ok()?;
-        let (name, pem) = signed.split_once(' ')?;
-        let pem = String::from_utf8(BASE64.decode(pem).ok()?).ok()?;
-        (user_of(name.as_bytes())? == *user).then_some(pem)
+/// What a record of public keys holds.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct KeyCensus {
+    /// Users with a key that can be read.
+    pub users: usize,
+    /// Lines, those that were superseded included.
+    pub lines: u64,
+    /// Lines that do not authenticate.
+    pub damaged: u64,
+    /// Bytes of a last line that was cut short.
+    pub torn: u64,
+}
+
+impl KeyCensus {
+    /// Reads a whole record and checks every line of it; `copy` gets all of it.
+    ///
+    /// # Errors
+    /// Those of reading it and of writing the copy.
+    pub(super) fn of(record: impl Read, key: &FernetKey, mut copy: impl Write) -> std::io::Result<Self> {
+        let (mac, mut record) = (mac(key), BufReader::with_capacity(1 << 16, record));
+        let (mut census, mut line) = (Self::default(), Vec::new());
+        let mut users = HashSet::new();
+        while record.read_until(b'\n', &mut line)? > 0 {
+            copy.write_all(&line)?;
+            match parse(&mac, &line) {
+                _ if !line.ends_with(b"\n") => census.torn = line.len() as u64,
+                Some((user, _)) => _ = users.insert(user),
+                None => census.damaged += 1,
+            }
+            census.lines += u64::from(line.ends_with(b"\n"));
+            line.clear();
+        }
+        Ok(Self { users: users.len(), ..census })
     }
+}
+
+/// The user and the key of a line that authenticates.
+fn parse(keyed: &Hmac<Sha256>, line: &[u8]) -> Option<(UserName, String)> {
+    let (signed, mac) = str::from_utf8(line).ok()?.trim_end().rsplit_once(' ')?;
+    keyed.clone().chain_update(signed).verify_slice(&BASE64.decode(mac).ok()?).ok()?;
+    let (name, pem) = signed.split_once(' ')?;
+    Some((user_of(name.as_bytes())?, String::from_utf8(BASE64.decode(pem).ok()?).ok()?))
 }
 
 impl Scan {
@@ -220,12 +257,12 @@ fn user_of(name: &[u8]) -> Option<UserName> {
 /// HMAC-SHA256 under a key of its own, derived from the database's.
 fn mac(key: &FernetKey) -> Hmac<Sha256> {
     let derived = keyed(key.expose().trim_end_matches('=').as_bytes()).chain_update("secure-chat public_keys.log");
-    keyed(&derived.finalize().into_bytes())
+    keyed(&*Zeroizing::new(<[u8; 32]>::from(derived.finalize().into_bytes())))
 }
 
 /// HMAC-SHA256 under a key of at most 64 bytes, which RFC 2104 pads with zeros.
 fn keyed(key: &[u8]) -> Hmac<Sha256> {
-    let mut block = zeroize::Zeroizing::new([0; 64]);
+    let mut block = Zeroizing::new([0; 64]);
     block.iter_mut().zip(key).for_each(|(to, from)| *to = *from);
     Hmac::new((&*block).into())
 }

@@ -23,23 +23,26 @@ mod folder;
 mod journal;
 mod keys;
 mod mark;
+mod parts;
 #[cfg(test)]
 mod tests;
 mod token;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::thread;
 
 use zeroize::Zeroizing;
 
-pub use self::error::StoreError;
-pub use self::keys::KeyFile;
+pub use self::error::{Line, StoreError};
+pub use self::keys::{KeyCensus, KeyFile};
+pub use self::parts::{Parts, Report, Wrote};
 
 use self::contents::{BadSnapshot, Contents, Recorded, Snapshot, Writer};
 use self::folder::{BACKUP, DATABASE, Folder, JOURNAL, KEY};
-use self::journal::{Fault, Journal};
+use self::journal::{Fault, Found, Journal};
 use self::mark::Mark;
-use crate::chat::{Account, Change, Directory, Entries, Verifier};
+use crate::chat::{Account, Change, Directory, Entries, Looks, Verifier};
 use crate::crypto::{FernetKey, SigningKey};
 use crate::names::UserName;
 
@@ -55,6 +58,9 @@ pub struct Opened {
     pub keys: KeyFile,
     /// Where it came from.
     pub origin: Origin,
+    /// Bytes that were dropped behind the last whole group of the journal: what a crash left of one that nobody was told
+    /// is saved.
+    pub torn: usize,
 }
 
 /// Where a database came from.
@@ -111,7 +117,9 @@ impl Store {
         let keys = KeyFile::create(&folder, &key)?;
         write_snapshot(&folder, &key, &contents, mark, now)?;
         let journal = Journal::start(&folder, mark)?;
-        Ok(Opened::new(Self { folder, key, journal }, contents, keys, Origin::Ours))
+        let Contents { entries, realm_key } = contents;
+        let store = Self { folder, key, journal };
+        Ok(Opened { store, directory: Directory::new(entries), realm_key, keys, origin: Origin::Ours, torn: 0 })
     }
 
     /// Opens a database, be it ours or a Python server's, and folds its journal into it.
@@ -126,20 +134,29 @@ impl Store {
         }
         let key = read_key(&folder)?.ok_or_else(|| StoreError::KeyMissing { path: folder.path(KEY) })?;
         let journal = folder.read(JOURNAL)?.unwrap_or_default();
-        let loaded = Loaded::read(&folder, &key, &journal)?;
+        let loaded = Loaded::read(folder.dir(), &key, read_token(&folder)?, &journal)?;
+        let is_empty = journal.is_empty();
+        drop(journal); // what is to be written takes as much again
 
         // Everything has been read and found to be whole: from here on files change.
         folder.sweep()?;
-        let Loaded { contents, last, writer, drawn } = loaded;
+        let Loaded { contents, found, writer, drawn } = loaded;
         let origin = if writer == Writer::Python { back_up(&folder)? } else { Origin::Ours };
         // Also when all groups are in the snapshot already: that its name is on disk is known only of those written now.
         // And what was drawn must be on disk before anybody hears of it, or the next start would draw it anew.
-        if !journal.is_empty() || drawn {
-            write_snapshot(&folder, &key, &contents, last, now)?;
-        }
-        let journal = Journal::start(&folder, last)?;
+        let looks = if is_empty && !drawn {
+            Looks::of(&contents.entries)
+        } else {
+            let write = || write_snapshot(&folder, &key, &contents, found.last, now);
+            let (written, looks) = side_by_side(write, || Looks::of(&contents.entries));
+            written?;
+            looks
+        };
+        let journal = Journal::start(&folder, found.last)?;
         let keys = KeyFile::open(&folder, &key)?;
-        Ok(Opened::new(Self { folder, key, journal }, contents, keys, origin))
+        let Contents { entries, realm_key } = contents;
+        let directory = Directory::with_looks(entries, looks);
+        Ok(Opened { store: Self { folder, key, journal }, directory, realm_key, keys, origin, torn: found.torn })
     }
 
     /// Saves a group of changes, all of it or nothing, and returns when it is on disk. That the changes fit the directory
@@ -166,12 +183,14 @@ impl Store {
             return Ok(());
         }
         let journal = self.journal.saved(&self.folder)?;
-        let Loaded { contents, last, drawn, .. } = Loaded::read(&self.folder, &self.key, &journal)?;
-        if last != self.journal.last() || drawn {
+        let token = read_token(&self.folder)?;
+        let Loaded { contents, found, drawn, .. } = Loaded::read(self.folder.dir(), &self.key, token, &journal)?;
+        drop(journal);
+        if found.last != self.journal.last() || drawn {
             let why = "it changed while it was in use".to_owned();
             return Err(StoreError::Damaged { path: self.folder.path(DATABASE), line: None, why });
         }
-        write_snapshot(&self.folder, &self.key, &contents, last, now)?;
+        write_snapshot(&self.folder, &self.key, &contents, found.last, now)?;
         self.journal.clear(&self.folder)
     }
 
@@ -181,47 +200,45 @@ impl Store {
     }
 }
 
-impl Opened {
-    fn new(store: Store, contents: Contents, keys: KeyFile, origin: Origin) -> Self {
-        let Contents { entries, realm_key } = contents;
-        Self { store, directory: Directory::new(entries), realm_key, keys, origin }
-    }
-}
-
 /// A snapshot and a journal, read.
 struct Loaded {
     contents: Contents,
-    last: Mark,
+    found: Found,
     writer: Writer,
     /// Whether a part of it was drawn just now, so that it is on no disk yet.
     drawn: bool,
 }
 
 impl Loaded {
-    fn read(folder: &Folder, key: &FernetKey, journal: &[u8]) -> Result<Self, StoreError> {
-        let Snapshot { mut contents, last: snapshot, writer } = read_snapshot(folder, key)?;
+    /// Reads the snapshot's token and the journal; errors name them as files of the folder `at`.
+    fn read(at: &Path, key: &FernetKey, token: impl AsRef<[u8]>, journal: &[u8]) -> Result<Self, StoreError> {
+        let Snapshot { mut contents, last: snapshot, writer } = read_snapshot(at, key, token)?;
         if writer == Writer::Python && !journal.is_empty() {
             let why = "it belongs to another database than database.enc, which a Python server wrote".to_owned();
-            return Err(StoreError::Damaged { path: folder.path(JOURNAL), line: None, why });
+            return Err(StoreError::Damaged { path: at.join(JOURNAL), line: None, why });
         }
         let mut drawn = writer != Writer::Ours;
         let apply = |recorded: Recorded| {
             drawn |= recorded.drawn;
             contents.entries.apply(recorded.change).map_err(|misfit| misfit.to_string())
         };
-        let last = journal::read(journal, key, snapshot, apply);
-        let last = last.map_err(|Fault { line, why }| {
-            let path = folder.path(JOURNAL);
-            StoreError::Damaged { path, line: Some(line), why }
+        let found = journal::read(journal, key, snapshot, apply);
+        let found = found.map_err(|Fault { line: number, offset, why }| StoreError::Damaged {
+            path: at.join(JOURNAL),
+            line: Some(Line { number, offset }),
+            why,
         })?;
-        Ok(Self { contents, last, writer, drawn })
+        Ok(Self { contents, found, writer, drawn })
     }
 }
 
 fn read_key(folder: &Folder) -> Result<Option<FernetKey>, StoreError> {
     let Some(bytes) = folder.read(KEY)?.map(Zeroizing::new) else { return Ok(None) };
-    let key = str::from_utf8(&bytes).ok().and_then(FernetKey::parse);
-    key.map(Some).ok_or_else(|| StoreError::KeyInvalid { path: folder.path(KEY) })
+    parse_key(&bytes).map(Some).ok_or_else(|| StoreError::KeyInvalid { path: folder.path(KEY) })
+}
+
+fn parse_key(bytes: &[u8]) -> Option<FernetKey> {
+    str::from_utf8(bytes).ok().and_then(FernetKey::parse)
 }
 
 fn draw_key(folder: &Folder) -> Result<FernetKey, StoreError> {
@@ -230,13 +247,16 @@ fn draw_key(folder: &Folder) -> Result<FernetKey, StoreError> {
     Ok(key)
 }
 
-fn read_snapshot(folder: &Folder, key: &FernetKey) -> Result<Snapshot, StoreError> {
-    let path = folder.path(DATABASE);
-    let Some(token) = folder.read(DATABASE)? else { return Err(StoreError::Missing { path }) };
-    let Some(json) = token::open(key, token.trim_ascii_end()) else {
-        return Err(StoreError::Unopenable { path, key: folder.path(KEY) });
+fn read_token(folder: &Folder) -> Result<Vec<u8>, StoreError> {
+    folder.read(DATABASE)?.ok_or_else(|| StoreError::Missing { path: folder.path(DATABASE) })
+}
+
+fn read_snapshot(at: &Path, key: &FernetKey, token: impl AsRef<[u8]>) -> Result<Snapshot, StoreError> {
+    let path = at.join(DATABASE);
+    let Some(json) = token::open(key, token.as_ref().trim_ascii_end()) else {
+        return Err(StoreError::Unopenable { path, key: at.join(KEY) });
     };
-    drop(token);
+    drop(token); // where it was ours, it takes as much memory as what is made of it
     contents::read(&json).map_err(|bad| match bad {
         BadSnapshot::Newer(format) => StoreError::Newer { path, format },
         BadSnapshot::Damaged(why) => StoreError::Damaged { path, line: None, why },
@@ -255,6 +275,16 @@ fn write_snapshot(
     let token = key.seal(&json, now);
     drop(json);
     folder.replace(DATABASE, token.as_bytes())
+}
+
+/// Does two things at the same time, where the system has a thread for the second.
+fn side_by_side<A, B: Send>(one: impl FnOnce() -> A, other: impl Fn() -> B + Sync) -> (A, B) {
+    let (one, theirs) = thread::scope(|scope| {
+        let thread = thread::Builder::new().name("looks".into()).spawn_scoped(scope, &other).ok();
+        let one = one();
+        (one, thread.and_then(|thread| thread.join().ok()))
+    });
+    (one, theirs.unwrap_or_else(other))
 }
 
 /// Copies a Python server's database to a name of its own, and waits until the copy is on disk.

@@ -1,6 +1,7 @@
 //! What must hold of a database on disk, whatever happens to it.
 
 mod earlier;
+mod parts;
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -203,7 +204,9 @@ fn assert_every_flip_is_noticed(dir: &TempDir, files: &BTreeMap<String, Vec<u8>>
                     StoreError::Unopenable { .. } => assert_eq!(name, DATABASE),
                     StoreError::Damaged { line: Some(line), .. } => {
                         let lines = good[..=i].split_inclusive(|b| *b == b'\n').count() as u64;
-                        assert_eq!((name, line), (JOURNAL, lines), "byte {i} ^ {mask:#x}");
+                        assert_eq!((name, line.number), (JOURNAL, lines), "byte {i} ^ {mask:#x}");
+                        let before = good[..i].iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
+                        assert_eq!(line.offset, before as u64);
                     }
                     other => panic!("byte {i} of {name} ^ {mask:#x}: {other}"),
                 }
@@ -238,7 +241,7 @@ fn a_journal_is_whole_or_refused() {
                 .copied()
                 .collect(),
         ),
-        ("a few zeros", [&files[JOURNAL][..], &[0; 15]].concat()),
+        ("a few zeros behind the beginning of a line", [&files[JOURNAL][..], b"gAAA", &[0; 15]].concat()),
         ("zeros before a line", [&[0; 40], &files[JOURNAL][..]].concat()),
         ("text behind it", [&files[JOURNAL][..], b"gAAA?"].concat()),
         ("a whole line of something else behind it", [&files[JOURNAL][..], b"gAAA\n"].concat()),
@@ -260,7 +263,7 @@ fn another_databases_journal_is_refused_even_under_the_same_key() {
     first.commit(&[user("bob", "$b")], NOW).unwrap();
     fs::copy(dirs[0].path().join(JOURNAL), dirs[1].path().join(JOURNAL)).unwrap();
     drop(second);
-    assert!(matches!(open_error(&dirs[1]), StoreError::Damaged { line: Some(2), .. }));
+    assert!(matches!(open_error(&dirs[1]), StoreError::Damaged { line: Some(Line { number: 2, .. }), .. }));
 }
 
 #[test]
@@ -272,6 +275,7 @@ fn an_older_snapshot_with_a_newer_journal_is_refused_and_without_one_is_opened()
     fs::write(dir.path().join(DATABASE), &old).unwrap();
     let error = open_error(&dir).to_string();
     assert!(error.contains("database.journal, line 2: a group of changes is missing"), "{error}");
+    assert!(error.contains("(it begins at byte "), "{error}");
     // As somebody restores it who knows of no journal.
     fs::remove_file(dir.path().join(JOURNAL)).unwrap();
     assert_eq!(open(&dir).unwrap().0, [("god".to_owned(), "$god".to_owned())]);
@@ -736,6 +740,110 @@ fn change_of(name: &str, number: u32, known: bool) -> Change {
         12 => Change::Unmute { room, user: other },
         _ => Change::RemoveRoom { room },
     }
+}
+
+#[test]
+fn a_clock_that_jumps_years_either_way_loses_nothing() {
+    let dir = folder();
+    let mut opened = Store::create(dir.path(), Verifier::new("$god"), NOW).unwrap();
+    let ten_years = 10 * 365 * 24 * 3600;
+    for (n, clock) in [NOW - ten_years, 0, NOW + ten_years, u64::MAX / 2, u64::MAX, NOW].into_iter().enumerate() {
+        opened.store.commit(&[user(&format!("a{n}"), "$")], clock).unwrap();
+        opened.store.fold(clock).unwrap();
+        opened.store.commit(&[user(&format!("b{n}"), "$")], clock).unwrap();
+        drop(opened);
+        // Opened at another time than it was written.
+        opened = Store::open(dir.path(), NOW).unwrap();
+        assert_eq!(opened.directory.users().len(), 1 + 2 * (n + 1));
+    }
+}
+
+/// What a power loss may leave of an append: some sectors arrived and others did not, in any order.
+#[test]
+fn whichever_sectors_of_an_append_arrive_what_was_saved_before_is_there() {
+    let dir = folder();
+    lived_in(&dir);
+    let mut store = Store::open(dir.path(), NOW).unwrap().store;
+    store.commit(&[user("eve", "$e")], NOW).unwrap();
+    let saved = fs::read(dir.path().join(JOURNAL)).unwrap();
+    let group: Vec<Change> = (0..12).map(|n| user(&format!("late{n}"), "$hash")).collect();
+    store.commit(&group, NOW).unwrap();
+    drop(store);
+    let files = bytes(dir.path());
+    let (begin, end) = (saved.len(), files[JOURNAL].len());
+    let borders: Vec<usize> =
+        std::iter::once(begin).chain((begin + 1..end).filter(|at| at.is_multiple_of(512))).chain([end]).collect();
+    assert!((5..12).contains(&borders.len()), "{borders:?}");
+    for arrived in 0..1_u32 << (borders.len() - 1) {
+        let mut journal = files[JOURNAL].clone();
+        for (n, sector) in borders.windows(2).enumerate() {
+            if arrived & 1 << n == 0 {
+                journal[sector[0]..sector[1]].fill(0);
+            }
+        }
+        let all = arrived.count_ones() as usize == borders.len() - 1;
+        for cut in [end, borders[borders.len() - 2] + 1] {
+            restore(dir.path(), &files);
+            fs::write(dir.path().join(JOURNAL), &journal[..cut]).unwrap();
+            let opened = Store::open(dir.path(), NOW).unwrap_or_else(|error| panic!("{arrived:b}, {cut}: {error}"));
+            let found = opened.directory.users().len();
+            assert_eq!(found, if all && cut == end { 17 } else { 5 }, "{arrived:b}, {cut}");
+            assert_eq!(opened.torn, if all && cut == end { 0 } else { cut - begin });
+        }
+    }
+}
+
+/// A sector that is lost of what was saved is damage, as long as a group behind it tells that it was saved.
+#[test]
+fn a_sector_that_is_lost_of_a_group_that_was_saved_is_noticed() {
+    let dir = folder();
+    drop(create(&dir));
+    let mut store = Store::open(dir.path(), NOW).unwrap().store;
+    let mut ends = vec![0];
+    for n in 0..3 {
+        let group: Vec<Change> = (0..6).map(|i| user(&format!("u{n}.{i}"), "$hash")).collect();
+        store.commit(&group, NOW).unwrap();
+        ends.push(usize::try_from(store.journal_len()).unwrap());
+    }
+    drop(store);
+    let files = bytes(dir.path());
+    let last_saved = ends[2];
+    for sector in (0..files[JOURNAL].len()).step_by(512).filter(|at| at + 512 <= last_saved) {
+        restore(dir.path(), &files);
+        let mut journal = files[JOURNAL].clone();
+        journal[sector..sector + 512].fill(0);
+        fs::write(dir.path().join(JOURNAL), &journal).unwrap();
+        let before = bytes(dir.path());
+        assert!(matches!(open_error(&dir), StoreError::Damaged { line: Some(_), .. }), "{sector}");
+        assert_eq!(bytes(dir.path()), before);
+    }
+}
+
+#[test]
+fn a_long_journal_is_read_by_several_threads_as_by_one() {
+    let dir = folder();
+    let mut store = create(&dir);
+    for n in 0..40 {
+        let group: Vec<Change> = (0..1000).map(|i| user(&format!("{n}.{i}"), "$hash")).collect();
+        store.commit(&group, NOW).unwrap();
+    }
+    drop(store);
+    let good = fs::read(dir.path().join(JOURNAL)).unwrap();
+    let expected: Vec<String> =
+        std::iter::once("god".to_owned()).chain((0..40_000).map(|n| format!("{}.{}", n / 1000, n % 1000))).collect();
+    let files = bytes(dir.path());
+    // In the first line, in one that another thread opens, and in one of a later batch.
+    for line in [1, 16_000, 39_000] {
+        let offset = good.split_inclusive(|byte| *byte == b'\n').take(line - 1).map(<[u8]>::len).sum::<usize>();
+        let mut bad = good.clone();
+        bad[offset + 20] ^= 1;
+        fs::write(dir.path().join(JOURNAL), &bad).unwrap();
+        let StoreError::Damaged { line: Some(found), .. } = open_error(&dir) else { panic!("line {line}") };
+        assert_eq!(found, Line { number: line as u64, offset: offset as u64 });
+    }
+    restore(dir.path(), &files);
+    let found = open(&dir).unwrap().0;
+    assert!(found.iter().map(|(name, _)| name).eq(&expected));
 }
 
 proptest! {

@@ -27,17 +27,21 @@ pub enum Clash {
 #[derive(Debug, Clone, Default)]
 pub struct Directory {
     entries: Entries,
-    user_looks: Looks,
-    room_looks: Looks,
+    user_looks: Likenesses,
+    room_looks: Likenesses,
 }
 
 impl Directory {
     /// The directory with these accounts and rooms.
     pub fn new(entries: Entries) -> Self {
-        let mut directory = Self { entries, ..Self::default() };
-        directory.entries.users.keys().for_each(|user| directory.user_looks.add(user.likeness()));
-        directory.entries.rooms.keys().for_each(|room| directory.room_looks.add(room.likeness()));
-        directory
+        let looks = Looks::of(&entries);
+        Self::with_looks(entries, looks)
+    }
+
+    /// The directory with these accounts and rooms, of whose names the looks are known.
+    pub fn with_looks(entries: Entries, looks: Looks) -> Self {
+        let Looks { users, rooms } = looks;
+        Self { entries, user_looks: users, room_looks: rooms }
     }
 
     /// The accounts, in order of creation.
@@ -101,15 +105,32 @@ impl Directory {
     }
 }
 
+/// What the names of all accounts and rooms look like: for a million, half a second's work, which needs the names alone.
+#[derive(Debug, Clone, Default)]
+pub struct Looks {
+    users: Likenesses,
+    rooms: Likenesses,
+}
+
+impl Looks {
+    /// Of these.
+    pub fn of(entries: &Entries) -> Self {
+        let mut looks = Self::default();
+        entries.users.keys().for_each(|user| looks.users.add(user.likeness()));
+        entries.rooms.keys().for_each(|room| looks.rooms.add(room.likeness()));
+        looks
+    }
+}
+
 /// The looks of all names of one kind.
 #[derive(Debug, Clone, Default)]
-struct Looks {
+struct Likenesses {
     folded: Counts,
     ascii_skeletons: Counts,
     foreign_skeletons: Counts,
 }
 
-impl Looks {
+impl Likenesses {
     fn add(&mut self, likeness: Likeness) {
         self.skeletons(likeness.ascii).add(likeness.skeleton);
         self.folded.add(likeness.folded);

@@ -26,6 +26,11 @@ impl Restrictions {
         self.0.is_empty()
     }
 
+    /// How many there are, run out or not.
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
     /// Those in force at `now`, by name.
     pub fn in_force(&self, now: u64) -> impl Iterator<Item = (&UserName, Option<u64>)> {
         self.0.iter().map(|(user, until)| (user, *until)).filter(move |(_, until)| is_in_force(*until, now))
