@@ -5,21 +5,33 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use clap::error::ErrorKind;
-use secure_chat::server::{self, Options};
+use secure_chat::server::{self, CommandLine, Options, ServerError};
 use tracing_appender::non_blocking::NonBlockingBuilder;
 
 /// Lines of the log that may wait for its reader before more are dropped. The room for them is taken at the start.
 const LOG_LINES: usize = 8 * 1024;
 
 fn main() -> ExitCode {
-    let options = match Options::try_parse() {
-        Ok(options) => options,
+    let CommandLine { command, options } = match CommandLine::try_parse() {
+        Ok(line) => line,
         Err(error) => {
             let _ = error.print(); // nothing is left to say it to
             let asked = matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion);
             return ExitCode::from(u8::from(!asked));
         }
     };
+    let result = command.map_or_else(|| serve(&options), |command| server::perform(&command));
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            let _ = writeln!(io::stderr(), "chat-server: {error}");
+            ExitCode::from(error.exit_code())
+        }
+    }
+}
+
+fn serve(options: &Options) -> Result<(), ServerError> {
+    server::needs_a_thread()?; // where there is none, the log's would be a panic
     // Nothing waits for whoever reads the log: lines that it does not take are dropped.
     let (log, log_guard) = NonBlockingBuilder::default().buffered_lines_limit(LOG_LINES).finish(io::stderr());
     tracing_subscriber::fmt()
@@ -29,13 +41,7 @@ fn main() -> ExitCode {
         .with_target(false)
         .log_internal_errors(false) // they would go where the log could not be written, and panic there
         .init();
-    let result = server::run(&options);
+    let result = server::run(options);
     drop(log_guard); // what is logged is out before the last words
-    match result {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            let _ = writeln!(io::stderr(), "chat-server: {error}");
-            ExitCode::from(error.exit_code())
-        }
-    }
+    result
 }

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 
 use crate::store::StoreError;
 use crate::tls::CertificateError;
@@ -18,6 +19,14 @@ pub enum ServerError {
     GodPassword(String),
     /// The message of the day cannot be had or is too long, in words.
     Motd(String),
+    /// A file that is no part of the data folder cannot be read or written: what was tried, as in "cannot {action} {path}".
+    File(&'static str, PathBuf, io::Error),
+    /// A file is no backup, or damaged, in words.
+    Backup(PathBuf, String),
+    /// A backup is to be made where there is a file.
+    BackupExists(PathBuf),
+    /// A backup is to be restored where there is something.
+    NotEmpty(PathBuf),
     /// The address cannot be listened on.
     Listen(SocketAddr, io::Error),
     /// The operating system refuses something that the server cannot do without.
@@ -28,7 +37,14 @@ impl ServerError {
     /// 1 for usage or input, 2 for the unexpected, 3 for the network.
     pub fn exit_code(&self) -> u8 {
         match self {
-            Self::Certificate(_) | Self::Store(_) | Self::GodPassword(_) | Self::Motd(_) => 1,
+            Self::Certificate(_)
+            | Self::Store(_)
+            | Self::GodPassword(_)
+            | Self::Motd(_)
+            | Self::File(..)
+            | Self::Backup(..)
+            | Self::BackupExists(_)
+            | Self::NotEmpty(_) => 1,
             Self::System(..) => 2,
             Self::Listen(..) => 3,
         }
@@ -42,6 +58,12 @@ impl fmt::Display for ServerError {
             Self::Store(error) => error.fmt(f),
             Self::GodPassword(why) => write!(f, "the password of god: {why}"),
             Self::Motd(why) => write!(f, "the message of the day: {why}"),
+            Self::File(action, path, error) => write!(f, "cannot {action} {}: {error}", path.display()),
+            Self::Backup(path, why) => write!(f, "{} cannot be restored: {why}; use another backup", path.display()),
+            Self::BackupExists(path) => write!(f, "{} exists: choose another name, or --replace it", path.display()),
+            Self::NotEmpty(path) => {
+                write!(f, "{} is not empty: name an empty or a new folder with --data-dir", path.display())
+            }
             Self::Listen(address, error) if error.kind() == io::ErrorKind::AddrInUse => {
                 write!(f, "{address} is in use: is a server running already? Choose another with --listen")
             }

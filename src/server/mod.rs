@@ -25,6 +25,7 @@ mod lines;
 mod link;
 mod listener;
 mod mailbox;
+mod maintenance;
 mod options;
 mod peer;
 mod seats;
@@ -41,7 +42,8 @@ use std::time::Duration;
 use tracing::{info, warn};
 
 pub use error::ServerError;
-pub use options::Options;
+pub use maintenance::perform;
+pub use options::{Command, CommandLine, Files, Options};
 
 use crate::chat::Hub;
 use crate::crypto::Fingerprint;
@@ -82,7 +84,7 @@ const FAREWELL: Duration = Duration::from_secs(5);
 /// [`ServerError`] when it cannot start; once it serves, it ends in order.
 pub fn run(options: &Options) -> Result<(), ServerError> {
     process::give_up(options.core_dumps);
-    let identity = setup::identity(options)?;
+    let identity = setup::identity(&options.files)?;
     let fingerprint = Fingerprint::of(&identity.spki()?);
     let tls = tls::server_config(&identity)?;
     let motd = setup::motd(options)?;
@@ -140,6 +142,15 @@ pub fn run(options: &Options) -> Result<(), ServerError> {
         warn!("connections were still busy");
     }
     info!(hashes = hasher.hashes(), "ended");
+    Ok(())
+}
+
+/// Whether the operating system gives a thread at all.
+///
+/// # Errors
+/// [`ServerError::System`] when it does not.
+pub fn needs_a_thread() -> Result<(), ServerError> {
+    join(spawn("probe", || {})?);
     Ok(())
 }
 

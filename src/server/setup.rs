@@ -2,9 +2,10 @@
 
 use std::fs::{self, File};
 use std::io::{self, BufRead, IsTerminal, Read, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use tracing::{info, warn};
+use zeroize::Zeroizing;
 
 use crate::chat::Verifier;
 use crate::crypto::password::PasswordHash;
@@ -13,7 +14,7 @@ use crate::prompt;
 use crate::protocol::legacy;
 use crate::server::clock::unix_seconds;
 use crate::server::error::ServerError;
-use crate::server::options::Options;
+use crate::server::options::{Files, Options};
 use crate::store::{self, Opened, Origin, Store};
 use crate::tls::ServerIdentity;
 
@@ -30,26 +31,29 @@ const MOST_CONNECTIONS: u64 = 50_000;
 const MOST_MOTD: usize = 1024;
 
 /// The named certificate; else one in the data folder; else a new one.
-pub(super) fn identity(options: &Options) -> Result<ServerIdentity, ServerError> {
-    if let (Some(certificate), Some(key)) = (&options.cert, &options.key) {
-        return Ok(ServerIdentity::load(certificate, key)?);
+pub(super) fn identity(files: &Files) -> Result<ServerIdentity, ServerError> {
+    if let Some((certificate, key)) = certificate_files(files) {
+        return Ok(ServerIdentity::load(&certificate, &key)?);
     }
-    let places = [options.data_dir.join("certs"), options.data_dir.clone()];
-    for place in &places {
-        let (certificate, key) = (place.join("server.crt"), place.join("server.key"));
-        if certificate.exists() || key.exists() {
-            return Ok(ServerIdentity::load(&certificate, &key)?);
-        }
-    }
-    let [certs, _] = places;
+    let certs = files.data_dir.join("certs");
     let made = ServerIdentity::generate(&certs.join("server.crt"), &certs.join("server.key"))?;
     info!(certificate = %made.certificate_path().display(), "made a self-signed certificate, because there was none");
     Ok(made)
 }
 
+/// The named certificate and its key, or those in the data folder.
+pub(super) fn certificate_files(files: &Files) -> Option<(PathBuf, PathBuf)> {
+    if let (Some(certificate), Some(key)) = (&files.cert, &files.key) {
+        return Some((certificate.clone(), key.clone()));
+    }
+    let places = [files.data_dir.join("certs"), files.data_dir.clone()];
+    let pairs = places.map(|place| (place.join("server.crt"), place.join("server.key")));
+    pairs.into_iter().find(|(certificate, key)| certificate.exists() || key.exists())
+}
+
 /// The database that is there, or a new one.
 pub(super) fn database(options: &Options) -> Result<Opened, ServerError> {
-    let dir = &options.data_dir;
+    let dir = &options.files.data_dir;
     if !store::exists(dir)? {
         let password = god_password(options.god_password_file.as_deref())?;
         let god = Verifier::new(PasswordHash::new(&password).to_string());
@@ -60,6 +64,13 @@ pub(super) fn database(options: &Options) -> Result<Opened, ServerError> {
         warn!(
             lines = opened.keys.damaged_lines(),
             "public_keys.log holds lines that cannot be read; they are passed over"
+        );
+    }
+    if opened.torn > 0 {
+        warn!(
+            bytes = opened.torn,
+            "dropped the end of database.journal: changes that were being saved when the server was cut off, and that nobody \
+             was told are saved"
         );
     }
     if let Origin::TakenOver { backup } = &opened.origin {
@@ -103,31 +114,32 @@ fn god_password(file: Option<&Path>) -> Result<Password, ServerError> {
     let password = match file {
         Some(file) => {
             let text = fs::read_to_string(file).map_err(|error| failed(format!("{}: {error}", file.display())))?;
-            text.lines().next().unwrap_or_default().to_owned()
+            let text = Zeroizing::new(text);
+            Password::new(text.lines().next().unwrap_or_default())
         }
         None if io::stdin().is_terminal() => ask_twice().map_err(|error| failed(error.to_string()))?,
         None => {
-            let mut line = String::new();
+            let mut line = Zeroizing::new(String::new());
             io::stdin().lock().read_line(&mut line).map_err(|error| failed(error.to_string()))?;
-            line.trim_end_matches(['\r', '\n']).to_owned()
+            Password::new(line.trim_end_matches(['\r', '\n']))
         }
     };
-    match password.as_str() {
+    match password.expose() {
         "" => Err(failed("it is empty; give one line on standard input, or --god-password-file".into())),
         // A command is split at white space: nobody could type it.
         text if !legacy::is_word(text) => Err(failed("it holds white space, so nobody could log in with it".into())),
-        _ => Ok(Password::new(password)),
+        _ => Ok(password),
     }
 }
 
-fn ask_twice() -> io::Result<String> {
+fn ask_twice() -> io::Result<Password> {
     writeln!(
         io::stderr(),
         "There is no database yet. Choose the password of the reserved user 'god', who may enter every room."
     )?;
     loop {
-        let first = prompt::hidden("Password for god: ")?;
-        if first == prompt::hidden("The same again: ")? {
+        let first = Password::new(prompt::hidden("Password for god: ")?);
+        if first.expose() == Password::new(prompt::hidden("The same again: ")?).expose() {
             return Ok(first);
         }
         writeln!(io::stderr(), "The two differ. Once more.")?;

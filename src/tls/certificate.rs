@@ -1,13 +1,14 @@
 //! The server's certificate and key: read from PEM files, or made.
 
 use std::fmt;
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, BufReader, Write};
+use std::fs::{self, OpenOptions};
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use rcgen::{CertificateParams, DistinguishedName, DnType, IsCa, KeyPair, PKCS_ECDSA_P256_SHA256};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::ParsedCertificate;
+use zeroize::{Zeroize, Zeroizing};
 
 /// Years from 1970 in which a certificate that we make is valid: pins carry the trust, not dates.
 const FROM_YEAR: i32 = 2020;
@@ -59,16 +60,24 @@ impl ServerIdentity {
     /// # Errors
     /// [`CertificateError`] names the file and what is wrong with it.
     pub fn load(certificate: &Path, key: &Path) -> Result<Self, CertificateError> {
-        let open = |path: &Path| {
-            let file = File::open(path).map_err(|error| CertificateError::Io(path.to_owned(), error))?;
-            Ok(BufReader::new(file))
-        };
-        let chain: Vec<_> = rustls_pemfile::certs(&mut open(certificate)?)
+        let read = |path: &Path| fs::read(path).map_err(|error| CertificateError::Io(path.to_owned(), error));
+        Self::from_pem((certificate, &read(certificate)?), (key, &Zeroizing::new(read(key)?)))
+    }
+
+    /// The pair of two PEM texts; errors name them by these paths.
+    ///
+    /// # Errors
+    /// [`CertificateError`] names the file and what is wrong with it.
+    pub fn from_pem(certificate: (&Path, &[u8]), key: (&Path, &[u8])) -> Result<Self, CertificateError> {
+        let (path, mut pem) = certificate;
+        let chain: Vec<_> = rustls_pemfile::certs(&mut pem)
             .collect::<Result<_, _>>()
-            .map_err(|_| CertificateError::Certificate(certificate.to_owned()))?;
-        let key_der = rustls_pemfile::private_key(&mut open(key)?).ok().flatten();
-        let key = key_der.ok_or_else(|| CertificateError::Key(key.to_owned()))?;
-        let identity = Self { chain, key, certificate_path: certificate.to_owned() };
+            .map_err(|_| CertificateError::Certificate(path.to_owned()))?;
+        let certificate_path = path.to_owned();
+        let (path, mut pem) = key;
+        let key_der = rustls_pemfile::private_key(&mut pem).ok().flatten();
+        let key = key_der.ok_or_else(|| CertificateError::Key(path.to_owned()))?;
+        let identity = Self { chain, key, certificate_path };
         identity.spki()?;
         Ok(identity)
     }
@@ -90,7 +99,7 @@ impl ServerIdentity {
         if let Some(folder) = key.parent() {
             fs::create_dir_all(folder).map_err(|error| CertificateError::Io(folder.to_owned(), error))?;
         }
-        write_new(key, pair.serialize_pem().as_bytes())?;
+        write_new(key, Zeroizing::new(pair.serialize_pem()).as_bytes())?;
         write_new(certificate, made.pem().as_bytes())?;
         Self::load(certificate, key)
     }
@@ -109,6 +118,12 @@ impl ServerIdentity {
     /// Where the certificate came from.
     pub fn certificate_path(&self) -> &Path {
         &self.certificate_path
+    }
+}
+
+impl Drop for ServerIdentity {
+    fn drop(&mut self) {
+        self.key.zeroize();
     }
 }
 
