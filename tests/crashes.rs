@@ -6,61 +6,129 @@
 mod common;
 
 use std::fs;
+use std::sync::mpsc::{Sender, channel};
+use std::thread;
 use std::time::Duration;
 
+use common::modern::ModernPeer;
 use common::{Peer, Server};
 
 /// How often the server is killed: `CRASHES=1000` for more.
 fn kills() -> u32 {
-    std::env::var("CRASHES").ok().and_then(|n| n.parse().ok()).unwrap_or(100)
+    std::env::var("CRASHES").ok().and_then(|n| n.parse().ok()).unwrap_or(40)
 }
 
-/// Registers accounts until the connection dies; those that were acknowledged.
-fn register_until_killed(mut peer: Peer, round: u32) -> Vec<String> {
-    let mut acknowledged = Vec::new();
+/// Makes names of these until the connection dies; those whose making was acknowledged.
+fn make_until_killed(mut peer: Peer, command: &str, names: &str, acknowledged: &str, done: &Sender<()>) -> Vec<String> {
+    let mut made = Vec::new();
     for i in 0.. {
-        let name = format!("u{round}_{i}");
-        peer.says(format!("CMD::/register {name} pw"));
+        let name = format!("{names}_{i}");
+        peer.says(format!("CMD::/{command} {name} pw"));
         match peer.hears_or_end() {
-            Some(reply) if reply.starts_with("Registration successful") => acknowledged.push(name),
+            Some(reply) if reply.contains(acknowledged) => made.push(name),
             Some(reply) => panic!("{reply}"),
             None => break,
         }
+        let _ = done.send(()); // who waits for it may have heard enough
     }
-    acknowledged
+    made
+}
+
+/// The passwords of an account that are possible: the one that was acknowledged last, and one that was asked for since.
+#[derive(Clone)]
+struct Passwords {
+    acknowledged: String,
+    asked: Option<String>,
+}
+
+/// A password that opens the account; which one it is, is known from now on.
+fn log_in(peer: &mut ModernPeer, passwords: Passwords) -> String {
+    for password in [Some(passwords.acknowledged.clone()), passwords.asked.clone()].into_iter().flatten() {
+        peer.says(format!("{{\"type\":\"login\",\"id\":1,\"user\":\"changer\",\"password\":\"{password}\"}}\n"));
+        if peer.hears().contains("\"type\":\"ok\"") {
+            return password;
+        }
+    }
+    panic!("a password that was acknowledged is lost");
+}
+
+/// Changes the password until the connection dies; how often that was acknowledged.
+fn change_until_killed(mut peer: ModernPeer, old: String, done: &Sender<()>) -> (Passwords, usize) {
+    let mut passwords = Passwords { acknowledged: old, asked: None };
+    for changed in 0.. {
+        let (old, new) = (&passwords.acknowledged, format!("pw{:x}", rand::random::<u64>()));
+        peer.says(format!("{{\"type\":\"passwd\",\"id\":2,\"old\":\"{old}\",\"new\":\"{new}\"}}\n"));
+        passwords.asked = Some(new.clone());
+        match peer.hears_or_end() {
+            Some(reply) if reply.contains("\"type\":\"ok\"") => {
+                passwords = Passwords { acknowledged: new, asked: None }
+            }
+            Some(reply) => panic!("{reply}"),
+            None => return (passwords, changed),
+        }
+        let _ = done.send(());
+    }
+    unreachable!("it goes on until it is killed")
 }
 
 #[test]
-fn no_acknowledged_account_is_lost_when_the_server_is_killed() {
+fn no_acknowledged_change_is_lost_when_the_server_is_killed() {
     let dir = tempfile::tempdir().unwrap();
-    let mut acknowledged = Vec::new();
-    let mut realm = None;
+    let server = Server::start(dir.path());
+    let realm = server.realm.clone();
+    drop(server.user("maker"));
+    drop(server.user("changer"));
+    drop(server);
+    let (mut accounts, mut rooms, mut changes) = (Vec::new(), Vec::new(), 0);
+    let mut passwords = Passwords { acknowledged: "pw".to_owned(), asked: None };
     for round in 0..kills() {
         let server = Server::start(dir.path()); // the database opens
-        assert_eq!(realm.get_or_insert_with(|| server.realm.clone()), &server.realm);
-        let peers: Vec<_> = (0..3).map(|_| server.connect()).collect();
-        let registering: Vec<_> = peers
-            .into_iter()
-            .enumerate()
-            .map(|(i, peer)| std::thread::spawn(move || register_until_killed(peer, round * 10 + i as u32)))
-            .collect();
-        // The moment is random; a registration takes a tenth of a second.
-        std::thread::sleep(Duration::from_millis(rand::random_range(0..400)));
+        assert_eq!(server.realm, realm);
+        let mut changer = ModernPeer::connect(server.address);
+        changer.hears_hello();
+        let password = log_in(&mut changer, passwords.clone());
+        let (newcomer, mut maker) = (server.connect(), server.connect());
+        maker.asks("/login maker pw", "Login successful. Welcome, maker!");
+        let (done, acknowledgements) = channel();
+        let [for_newcomer, for_maker, for_changer] = [done.clone(), done.clone(), done];
+        let registering = thread::spawn(move || {
+            make_until_killed(newcomer, "register", &format!("u{round}"), "Registration successful", &for_newcomer)
+        });
+        let creating =
+            thread::spawn(move || make_until_killed(maker, "create", &format!("r{round}"), "created.", &for_maker));
+        let changing = thread::spawn(move || change_until_killed(changer, password, &for_changer));
+        // The moment is random, behind some acknowledgements; each of the three takes a tenth of a second and more.
+        acknowledgements.iter().take(rand::random_range(0..6)).for_each(drop);
+        thread::sleep(Duration::from_millis(rand::random_range(0..200)));
         server.signal("KILL");
-        for thread in registering {
-            acknowledged.extend(thread.join().unwrap());
-        }
+        accounts.extend(registering.join().unwrap());
+        rooms.extend(creating.join().unwrap());
+        let changed;
+        (passwords, changed) = changing.join().unwrap();
+        changes += changed;
     }
     let server = Server::start(dir.path());
-    assert_eq!(realm, Some(server.realm.clone()));
+    assert_eq!(server.realm, realm);
+    let mut changer = ModernPeer::connect(server.address);
+    changer.hears_hello();
+    log_in(&mut changer, passwords);
     let mut peer = server.connect();
-    for name in &acknowledged {
+    for name in &accounts {
         peer.asks(&format!("/register {name} other"), "Registration failed: User already exists.");
     }
-    assert!(!acknowledged.is_empty());
-    println!("{} kills, {} accounts acknowledged, none lost", kills(), acknowledged.len());
-    let last = acknowledged.last().unwrap();
-    peer.asks(&format!("/login {last} pw"), &format!("Login successful. Welcome, {last}!"));
+    peer.asks("/login maker pw", "Login successful. Welcome, maker!");
+    for name in &rooms {
+        peer.says(format!("CMD::/create {name} other"));
+        let reply = peer.hears();
+        assert!(reply.contains("already exists"), "{name}: {reply}");
+    }
+    assert!(!accounts.is_empty() && !rooms.is_empty() && changes > 0);
+    println!(
+        "{} kills; acknowledged: {} accounts, {} rooms, {changes} changed passwords; none lost, and the database always opened",
+        kills(),
+        accounts.len(),
+        rooms.len()
+    );
 }
 
 #[test]

@@ -592,6 +592,35 @@ fn a_ban_holds_until_its_end() {
     bob.join(&mut world, "den");
 }
 
+/// Only what is said to end at a time of day is measured by it: bans and mutes. All else goes by time that only passes.
+#[test]
+fn a_clock_that_jumps_logs_nobody_out_and_lets_nobody_wait() {
+    let mut world = world();
+    let mut alice = Member::in_room(&mut world, "alice", 1, 1, "den");
+    let mut bob = Member::in_room(&mut world, "bob", 2, 2, "den");
+    let carol = Member::in_room(&mut world, "carol", 3, 3, "den");
+    alice.does(&mut world, Verb::Ban, "carol", "60").unwrap().unwrap();
+    alice.does(&mut world, Verb::Ban, "dave", "").unwrap().unwrap();
+    let right = world.now.unix_ms;
+    let ten_years = 10 * 365 * 24 * 3_600_000;
+    let is_banned =
+        |world: &World, user: &str| world.disk.rooms[&den()].bans.hold(&UserName::new(user), world.now.unix_ms / 1000);
+    for (clock, carols_ban) in [(right - ten_years, true), (0, true), (right + ten_years, false), (right, true)] {
+        world.now.unix_ms = clock;
+        world.pass(SECOND);
+        alice.says(&mut world, "a").unwrap();
+        bob.hear(&mut world);
+        bob.lose(&mut world);
+        bob.resume(&mut world).unwrap();
+        bob.join(&mut world, "den");
+        bob.says(&mut world, "b").unwrap();
+        alice.hear(&mut world);
+        assert_eq!(alice.at(), bob.at());
+        assert_eq!((is_banned(&world, "carol"), is_banned(&world, "dave")), (carols_ban, true), "{clock}");
+    }
+    drop(carol);
+}
+
 #[test]
 fn what_lasts_is_told_when_it_is_on_the_disk() {
     let mut world = world();

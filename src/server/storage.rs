@@ -1,5 +1,6 @@
 //! The thread that owns the disk: commits changes in groups and folds the journal.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::{Duration, Instant};
 
 use tracing::{error, info, warn};
@@ -86,36 +87,57 @@ impl Storage {
             return;
         }
         let changes: Vec<_> = group.iter().map(|(_, change)| change.clone()).collect();
-        let result = self.store.commit(&changes, unix_seconds());
-        if let Err(error) = &result {
-            error!(%error, changes = changes.len(), "changes could not be saved, and were not made");
+        let saved = self.save(&changes);
+        if !saved {
             self.conversion_failed |= group.iter().any(|(session, _)| session.is_none());
         }
         // A log-in that replaced a single-round hash is answered when the snapshot does not hold it any longer.
         let replaced = |(session, change): &(Option<_>, Change)| {
             session.is_some() && matches!(change, Change::SetUserPassword { .. } | Change::SetRoomPassword { .. })
         };
-        self.fold_owed |= self.weak_on_disk && result.is_ok() && group.iter().any(replaced);
+        self.fold_owed |= self.weak_on_disk && saved && group.iter().any(replaced);
         if self.fold_owed && self.may_fold <= Instant::now() {
             self.fold();
         }
         for (session, change) in group {
-            let input = Input::Stored { session, change, saved: result.is_ok() };
+            let input = Input::Stored { session, change, saved };
             let _ = self.events.send(Event::Input(input)); // a broker that has given up waiting needs no telling
         }
+    }
+
+    /// Whether it worked. A panic, as when the system gives no random numbers, costs the group and not the thread: those who
+    /// wait for an answer would wait for ever. The journal is repaired before the next group.
+    fn save(&mut self, changes: &[Change]) -> bool {
+        match catch_unwind(AssertUnwindSafe(|| self.store.commit(changes, unix_seconds()))) {
+            Ok(Ok(())) => return true,
+            Ok(Err(error)) => {
+                error!(%error, changes = changes.len(), "changes could not be saved, and were not made");
+            }
+            Err(_) => {
+                error!(changes = changes.len(), "changes could not be saved, and were not made: the store panicked")
+            }
+        }
+        false
     }
 
     /// Whether it worked.
     fn fold(&mut self) -> bool {
         let begun = Instant::now();
-        let folded = self.store.fold(unix_seconds());
-        if let Err(error) = &folded {
-            warn!(%error, "the journal could not be folded into the database; nothing is lost");
-        }
-        self.fold_owed &= folded.is_err();
-        let pause = (begun.elapsed() * FOLDING_SHARE).max(if folded.is_err() { RETRY } else { Duration::ZERO });
+        let folded = match catch_unwind(AssertUnwindSafe(|| self.store.fold(unix_seconds()))) {
+            Ok(Ok(())) => true,
+            Ok(Err(error)) => {
+                warn!(%error, "the journal could not be folded into the database; nothing is lost");
+                false
+            }
+            Err(_) => {
+                error!("the journal could not be folded into the database; nothing is lost: the store panicked");
+                false
+            }
+        };
+        self.fold_owed &= !folded;
+        let pause = (begun.elapsed() * FOLDING_SHARE).max(if folded { Duration::ZERO } else { RETRY });
         self.may_fold = Instant::now() + pause;
-        folded.is_ok()
+        folded
     }
 
     fn strengthened(&mut self) {

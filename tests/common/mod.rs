@@ -87,7 +87,8 @@ impl Server {
         Self::launch(shell, dir, &[]).unwrap_or_else(|log| panic!("the server did not start: {log}"))
     }
 
-    fn launch(mut command: Command, dir: &Path, arguments: &[&str]) -> Result<Self, String> {
+    /// Starts the server by a command that runs it with further arguments.
+    pub fn launch(mut command: Command, dir: &Path, arguments: &[&str]) -> Result<Self, String> {
         let log = dir.join("server.log");
         let mut child = command
             .env("CHAT_LISTEN", "127.0.0.1:0") // the arguments may have another
