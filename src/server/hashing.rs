@@ -5,6 +5,7 @@ use std::collections::HashSet;
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
 use tracing::{debug, error};
+use zeroize::Zeroizing;
 
 use crate::chat::{Verifier, Work, WorkDone};
 use crate::crypto::password::PasswordHash;
@@ -22,7 +23,7 @@ const REMEMBERED: usize = 200_000;
 pub(super) struct Hasher {
     permits: Semaphore,
     /// One block of the hash, so that HMAC takes it as it is.
-    key: [u8; 64],
+    key: Zeroizing<[u8; 64]>,
     verified: Mutex<HashSet<[u8; 32]>>,
     /// How often PBKDF2 was computed.
     hashes: AtomicUsize,
@@ -32,7 +33,7 @@ impl Hasher {
     pub(super) fn new(permits: usize) -> Self {
         Self {
             permits: Semaphore::new(permits),
-            key: rand::random(),
+            key: Zeroizing::new(rand::random()),
             verified: Mutex::default(),
             hashes: AtomicUsize::new(0),
         }
@@ -93,7 +94,7 @@ impl Hasher {
     }
 
     fn tag(&self, password: &Password, verifier: &Verifier) -> [u8; 32] {
-        let mut mac = Hmac::<Sha256>::new(&self.key.into());
+        let mut mac = Hmac::<Sha256>::new((&*self.key).into());
         mac.update(&(verifier.as_str().len() as u64).to_be_bytes());
         mac.update(verifier.as_str().as_bytes());
         mac.update(password.expose().as_bytes());
