@@ -215,9 +215,15 @@ pub(crate) fn run(programs: &Programs, json: bool) -> Result<()> {
     MEMBERS.iter().try_for_each(|size| show::room(&room(*size)?, json))?;
     SESSIONS.iter().try_for_each(|size| show::crowd(&crowd(*size)?, json))?;
     for size in ACCOUNTS {
-        [false, true].into_iter().try_for_each(|folding| show::start(&start(programs, size, folding)?, json))?;
+        starts(programs, size, 1, json)?;
     }
     Ok(())
+}
+
+/// Measures a server's start, so many times each way.
+pub(crate) fn starts(programs: &Programs, accounts: usize, times: usize, json: bool) -> Result<()> {
+    let ways = [false, true].into_iter().cycle().take(2 * times);
+    ways.into_iter().try_for_each(|folding| show::start(&start(programs, accounts, folding)?, json))
 }
 
 #[cfg(test)]

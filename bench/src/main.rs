@@ -93,6 +93,7 @@ fn run(options: &Options) -> Result<()> {
             for_each(targets, |target| show::timing(&timing::run(target, &programs, *logins)?, json))
         }
         Command::Growth => growth::run(&programs, json),
+        Command::Starts { accounts, times } => growth::starts(&programs, *accounts, *times, json),
         Command::Compare(compare) => compare::run(&programs, compare),
     }
 }

@@ -111,6 +111,15 @@ pub(crate) enum Command {
     },
     /// Measure what the hub's operations cost as accounts, members and sessions grow, and a server's start
     Growth,
+    /// Measure a server's start alone, with everything in the snapshot and with everything in the journal
+    Starts {
+        /// How many accounts
+        #[arg(long, default_value_t = 1_000_000)]
+        accounts: usize,
+        /// How often each is measured
+        #[arg(long, default_value_t = 3)]
+        times: usize,
+    },
     /// Measure everything, interleaved, and write docs/BENCHMARKS.md
     Compare(CompareOptions),
 }
