@@ -240,15 +240,16 @@ impl Text {
         for cluster in raw.graphemes(true) {
             let mut before = None;
             for c in cluster.chars() {
-                match c {
+                let shown = match c {
                     '\t' | '\n' | '\x0b' | '\x0c' | '\r' | '\u{85}' | '\u{2028}' | '\u{2029}' | '\u{2800}' => {
-                        safe.push(' '); // the last is Braille's blank, which looks like one
+                        ' ' // the last is Braille's blank, which looks like one
                     }
-                    '\u{200c}' | '\u{200d}' if before.is_some_and(|c: char| !c.is_ascii()) => safe.push(c),
+                    '\u{200c}' | '\u{200d}' if before.is_some_and(|c: char| !c.is_ascii()) => c,
                     c if is_invisible(c) => continue,
-                    c => safe.push(c),
-                }
-                before = Some(c);
+                    c => c,
+                };
+                safe.push(shown);
+                before = Some(shown);
             }
         }
         Self(safe)
@@ -300,6 +301,7 @@ mod tests {
         assert_eq!(shown(persian), persian);
         assert_eq!(shown("bob\u{200d}"), "bob");
         assert_eq!(shown("\u{200d}bob\u{200c}by"), "bobby");
+        assert_eq!(shown("a\u{2800}\u{200d}b"), "a b", "a blank of Braille joins nothing");
     }
 
     #[test]
