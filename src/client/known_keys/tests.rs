@@ -323,6 +323,7 @@ fn a_malformed_file_is_an_error_that_names_the_line() {
         (4, " old rsa ", " old "),
         (4, " old rsa ", " old dsa "),
         (4, " old ", " ol%zz "),
+        (4, " old ", " ol%+1 "),
         (5, " verified ", " certified "),
         (5, " verified ed25519:", " verified SHA256:"),
         (5, "signer ", "singer "),

@@ -246,6 +246,9 @@ fn unescape(word: &str) -> Option<String> {
     let mut bytes = parts.next()?.as_bytes().to_vec();
     for part in parts {
         let (digits, rest) = part.split_at_checked(2)?;
+        if digits.starts_with('+') {
+            return None; // which is no digit, but the library takes it
+        }
         bytes.push(u8::from_str_radix(digits, 16).ok()?);
         bytes.extend_from_slice(rest.as_bytes());
     }
