@@ -2,6 +2,8 @@
 
 pub mod command;
 
+use std::borrow::Cow;
+
 use crate::client::wire::Dialect;
 use crate::names::Text;
 use crate::protocol::legacy;
@@ -85,6 +87,8 @@ pub enum Typed {
 impl Typed {
     /// Reads a line without its end.
     pub fn parse(line: &str) -> Self {
+        let line = as_seen(line);
+        let line = line.as_ref();
         let words: Vec<&str> = legacy::words(line).collect();
         let first = words.first().map(|word| word.to_lowercase());
         match (first.as_deref(), words.len()) {
@@ -107,6 +111,17 @@ fn has_password(word: &str) -> bool {
         .any(|with| word.eq_ignore_ascii_case(with))
 }
 
+/// The line, without what the eye does not see if that alone keeps it from being a command with a password: behind the mark that
+/// some editors put at the start of a file, it would go to the room.
+fn as_seen(line: &str) -> Cow<'_, str> {
+    let takes_password = |line: &str| legacy::words(line).next().is_some_and(has_password);
+    if takes_password(line) {
+        return line.into();
+    }
+    let seen = Text::sanitize(line);
+    if takes_password(seen.as_str()) { seen.to_string().into() } else { line.into() }
+}
+
 /// Whether a line is a command that lacks a password, or has none where it should: what is typed next may be one.
 pub fn lacks_password(line: &str, dialect: Dialect) -> bool {
     let Typed::Command(line) = Typed::parse(line) else { return false };
@@ -124,6 +139,8 @@ pub fn lacks_password(line: &str, dialect: Dialect) -> bool {
 
 /// The part of a line that may be remembered: passwords are not.
 pub fn without_password(line: &str) -> String {
+    let line = as_seen(line);
+    let line = line.as_ref();
     let words: Vec<&str> = legacy::words(line).collect();
     let is = |word: &str, what: &[&str]| what.iter().any(|what| word.eq_ignore_ascii_case(what));
     let open = match words.as_slice() {
@@ -149,6 +166,8 @@ pub enum Question {
 pub fn questions(line: &str, dialect: Dialect) -> &'static [Question] {
     const NEW: Question = Question::NewPassword("New password: ");
     const ROOM: Question = Question::NewPassword("New password of the room: ");
+    let line = as_seen(line);
+    let line = line.as_ref();
     if !line.starts_with('/') {
         return &[];
     }
@@ -194,8 +213,10 @@ mod tests {
             "/room pasword new",
             "/account legacy off p",
         ] {
-            for blank in [" ", "\t", "\u{a0}"] {
-                assert_eq!(Typed::parse(&format!("{blank}{line}")), Typed::Command(line.into()));
+            for blank in [" ", "\t", "\u{a0}", "\u{feff}", "\u{200b} "] {
+                let typed = format!("{blank}{line}");
+                assert_eq!(Typed::parse(&typed), Typed::Command(line.into()));
+                assert!(legacy::words(&without_password(&typed)).count() < legacy::words(line).count(), "{typed:?}");
             }
         }
     }
