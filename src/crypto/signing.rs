@@ -31,11 +31,11 @@ const SCRYPT_N: u64 = 1 << 14;
 const SCRYPT_R: u16 = 8;
 const SCRYPT_P: u16 = 5;
 
-/// Dearest encryption that is undone: 128 MiB, and some 3 s of scrypt or PBKDF2. A file must not stop the program for a day.
+/// Dearest encryption that is undone: 128 MiB, and under a second of scrypt or PBKDF2. A file must not stop the program.
 const MAX_SCRYPT_TABLE: u64 = 1 << 20; // N · r, in pieces of 128 bytes
 const MAX_SCRYPT_LANES: u64 = 1 << 10; // r · p, likewise
-const MAX_SCRYPT_WORK: u64 = 1 << 23; // N · r · p
-const MAX_PBKDF2_ROUNDS: u32 = 10_000_000;
+const MAX_SCRYPT_WORK: u64 = 1 << 21; // N · r · p
+const MAX_PBKDF2_ROUNDS: u32 = 2_000_000;
 
 /// Why a signing key is not taken or not given out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -112,7 +112,7 @@ impl SigningKey {
     }
 
     /// Reads a PKCS#8 PEM that is encrypted under a passphrase (PBES2, RFC 8018; AES, with scrypt or PBKDF2): some 0.2 s,
-    /// and a few at most.
+    /// and a second at most.
     ///
     /// # Errors
     /// [`SigningKeyError`] says what is wrong with it.

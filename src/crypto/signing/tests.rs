@@ -166,9 +166,10 @@ fn noise_under(n: u64, r: u16, p: u16, key_length: Option<u16>, len: usize) -> O
 }
 
 #[test]
-fn a_file_that_would_take_a_day_or_all_memory_is_refused_at_once() {
+fn a_file_that_would_take_long_or_all_memory_is_refused_at_once() {
     for (n, r, p) in [
         (1 << 40, 8, 1),
+        (1 << 14, 8, 17),
         (1 << 63, 65535, 65535),
         (1 << 18, 8, 1),
         (1 << 17, 8, 9),
