@@ -15,7 +15,7 @@ use secure_chat::protocol::modern::{
     Answer, BundleKeys, Event, FromServer, KeyedLine, MAX_LINE, OkBody, Request, RequestBody, RequestType,
     decode_request, decode_server, encode_answer, encode_event, encode_request,
 };
-use secure_chat::protocol::{ClientMessage, Command, Package, ServerMessage, legacy};
+use secure_chat::protocol::{ClientMessage, Command, KeyAnnouncement, Package, ServerMessage, legacy};
 use secure_chat::transcript::{BundleHash, Ed25519Key, EntryKey, Realm, RosterEntry, RunId, Signature, bundle};
 
 pub const REALM: Realm = Realm([7; 32]);
@@ -46,6 +46,8 @@ pub struct World {
     next_session: u64,
     next_id: u64,
     asked: HashMap<(SessionId, u64), RequestType>,
+    /// The lines of the modern wire that were said, when they are recorded.
+    pub said: Option<Vec<(SessionId, Vec<u8>)>>,
     heard: HashMap<SessionId, Vec<Heard>>,
     /// Sessions that the hub ended.
     pub ended: HashSet<SessionId>,
@@ -75,6 +77,7 @@ impl World {
             next_session: 1,
             next_id: 1,
             asked: HashMap::new(),
+            said: None,
             heard: HashMap::new(),
             ended: HashSet::new(),
             waits: HashSet::new(),
@@ -243,7 +246,40 @@ impl World {
         id
     }
 
+    /// A line of the modern wire as it came, whatever it says.
+    pub fn say_line(&mut self, session: SessionId, line: &[u8]) {
+        if line.trim_ascii().is_empty() {
+            return; // a connection passes over it
+        }
+        let asked = decode_request(line).ok().map(|request| (request.id, request.body.kind()));
+        if let Some((id, kind)) = asked {
+            self.asked.insert((session, id), kind);
+        }
+        self.line(session, line, asked.is_some_and(|(_, kind)| is_waited_for(kind)));
+    }
+
+    /// A message of the legacy wire as it came. A key is good when it is one of [`World::key`].
+    pub fn say_message(&mut self, session: SessionId, message: &[u8]) {
+        match legacy::decode_client(message) {
+            ClientMessage::Key(KeyAnnouncement { user, pem }) => {
+                let is_good = pem.starts_with("key ");
+                let spki = pem.as_bytes().into();
+                let key = if is_good { Ok(RsaKey { pem, spki }) } else { Err("it is broken".into()) };
+                self.feed(Input::Key { session, user, key });
+            }
+            message => {
+                if matches!(message, ClientMessage::Command(_)) {
+                    assert!(self.waits.insert(session), "{session} still waits");
+                }
+                self.feed(Input::Message(session, message));
+            }
+        }
+    }
+
     fn line(&mut self, session: SessionId, line: &[u8], waits: bool) {
+        if let Some(said) = &mut self.said {
+            said.push((session, line.to_vec()));
+        }
         if waits {
             assert!(self.waits.insert(session), "{session} still waits");
         }

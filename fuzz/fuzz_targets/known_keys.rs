@@ -1,0 +1,2 @@
+#![no_main]
+secure_chat_fuzz::target!(known_keys);

@@ -1,0 +1,2 @@
+#![no_main]
+secure_chat_fuzz::target!(modern_answers);
