@@ -48,11 +48,11 @@ fn modern(bytes: &mut Bytes<'_>) {
     let cuts = bytes.piece();
     let content = bytes.rest();
     let whole = read(limit, [content]);
-    let expected: Vec<Line> = content
+    let expected: Vec<Line<'_>> = content
         .split_inclusive(|byte| *byte == b'\n')
         .filter_map(|line| match line.strip_suffix(b"\n") {
             _ if line.strip_suffix(b"\n").unwrap_or(line).len() >= limit => Some(Line::TooLong),
-            Some(line) => Some(Line::Whole(line.strip_suffix(b"\r").unwrap_or(line).to_vec())),
+            Some(line) => Some(Line::Whole(line.strip_suffix(b"\r").unwrap_or(line).into())),
             None => None, // not over yet
         })
         .collect();
@@ -64,7 +64,7 @@ fn modern(bytes: &mut Bytes<'_>) {
     assert_eq!(read(limit, pieces), expected, "cut at {cuts:?}");
 }
 
-fn read<'a>(limit: usize, pieces: impl IntoIterator<Item = &'a [u8]>) -> Vec<Line> {
+fn read<'a>(limit: usize, pieces: impl IntoIterator<Item = &'a [u8]>) -> Vec<Line<'a>> {
     let mut reader = LineReader::new(limit);
     let mut lines = Vec::new();
     for mut piece in pieces {
