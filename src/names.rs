@@ -7,6 +7,7 @@
 use std::fmt;
 use std::sync::Arc;
 
+use unicode_normalization::char::is_combining_mark;
 use unicode_normalization::{UnicodeNormalization, is_nfc};
 use unicode_security::confusable_detection::skeleton;
 use unicode_segmentation::UnicodeSegmentation;
@@ -120,8 +121,10 @@ impl UserName {
 
     /// Whether this is the reserved name or something that a person would take for it.
     pub fn is_god_in_disguise(&self) -> bool {
+        // Some capitals look like others whose small letters do not. Marks can be seen, but nobody else has such power.
+        let is_god = |name: &str| shape(name).chars().filter(|c| !is_combining_mark(*c)).eq(GOD.chars());
         // A long name is taken for nothing so short; its skeleton would take long to find.
-        self.0.len() <= 4 * MAX_NAME_CHARS && Likeness::of(&self.0).skeleton == Likeness::of(GOD).skeleton
+        self.0.len() <= 4 * MAX_NAME_CHARS && (is_god(&self.0.to_lowercase()) || is_god(&self.0))
     }
 
     /// What decides whether another name looks like this one.
@@ -154,10 +157,9 @@ fn check_policy(name: &str) -> Result<(), NameError> {
     if name.chars().count() > MAX_NAME_CHARS {
         return Err(NameError::TooLong);
     }
-    let is_mark = unicode_normalization::char::is_combining_mark;
-    let allowed = |c: char| c.is_alphanumeric() || is_mark(c) || matches!(c, '_' | '.' | '-');
+    let allowed = |c: char| c.is_alphanumeric() || is_combining_mark(c) || matches!(c, '_' | '.' | '-');
     let is_seen = Text::sanitize(name).as_str() == name && !name.chars().any(is_variation_selector);
-    if !name.chars().all(allowed) || name.starts_with(is_mark) || !is_seen {
+    if !name.chars().all(allowed) || name.starts_with(is_combining_mark) || !is_seen {
         return Err(NameError::Character);
     }
     if !name.chars().any(char::is_alphanumeric) {
@@ -170,7 +172,8 @@ fn is_variation_selector(c: char) -> bool {
     matches!(c, '\u{fe00}'..='\u{fe0f}' | '\u{e0100}'..='\u{e01ef}')
 }
 
-/// What a name looks like: its form without case, and its skeleton (UTS #39, section 4) without case.
+/// What a name looks like: its form without case, and the skeleton (UTS #39, section 4) of its compatibility form (NFKC), without
+/// case: letters in circles, in full width or of mathematics look like plain ones.
 ///
 /// Two names clash when they differ in case only, or when they have one skeleton and are not both ASCII:
 /// `admin` and Cyrillic `аdmin` clash, `user1` and `userl` do not.
@@ -194,9 +197,17 @@ impl Likeness {
 impl Likeness {
     fn of(name: &str) -> Self {
         let folded = name.to_lowercase();
-        let shape: String = skeleton(&folded).collect();
-        Self { skeleton: shape.to_lowercase().into(), ascii: name.is_ascii(), folded: folded.into() }
+        Self { skeleton: shape(&folded).into(), ascii: name.is_ascii(), folded: folded.into() }
     }
+}
+
+/// The skeleton of a name's compatibility form, in small letters.
+fn shape(name: &str) -> String {
+    let shape: String = match name.is_ascii() {
+        true => skeleton(name).collect(),
+        false => skeleton(&name.nfkc().collect::<String>()).collect(),
+    };
+    shape.to_lowercase()
 }
 
 /// A password as somebody typed it: wiped when dropped, never printed.
@@ -334,7 +345,9 @@ mod tests {
 
     #[test]
     fn god_is_known_in_every_disguise() {
-        for disguise in ["god", "God", "GOD", "gоd", "ɡod", "g\u{3bf}d"] {
+        for disguise in
+            ["god", "God", "GOD", "gоd", "ɡod", "g\u{3bf}d", "ｇｏｄ", "𝐆𝐨𝐝", "ⓖod", "Ԍod", "g0d", "gód", "g\u{335}od"]
+        {
             assert!(UserName::new(disguise).is_god_in_disguise(), "{disguise}");
         }
         for other in ["good", "gog", "dog"] {
