@@ -122,7 +122,7 @@ impl UserName {
     /// Whether this is the reserved name or something that a person would take for it.
     pub fn is_god_in_disguise(&self) -> bool {
         // Some capitals look like others whose small letters do not. Marks can be seen, but nobody else has such power.
-        let is_god = |name: &str| shape(name).chars().filter(|c| !is_combining_mark(*c)).eq(GOD.chars());
+        let is_god = |name: &str| shape(&name.nfkd().filter(|c| !is_combining_mark(*c)).collect::<String>()) == GOD;
         // A long name is taken for nothing so short; its skeleton would take long to find.
         self.0.len() <= 4 * MAX_NAME_CHARS && (is_god(&self.0.to_lowercase()) || is_god(&self.0))
     }
@@ -350,7 +350,7 @@ mod tests {
         {
             assert!(UserName::new(disguise).is_god_in_disguise(), "{disguise}");
         }
-        for other in ["good", "gog", "dog"] {
+        for other in ["good", "gog", "dog", "gød"] {
             assert!(!UserName::new(other).is_god_in_disguise(), "{other}");
         }
     }

@@ -165,7 +165,7 @@ fn create(room: &str, word: &str) -> RequestBody {
 }
 
 fn register(user: &str, word: &str) -> RequestBody {
-    RequestBody::Register { user: UserName::new(user), password: password(word) }
+    RequestBody::Register { user: UserName::new(user), password: password(word), token: None }
 }
 
 fn passwd(old: &str, new: &str) -> RequestBody {

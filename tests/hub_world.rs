@@ -154,7 +154,7 @@ impl World {
                 let Some(id) = session(&self.open, i) else { return };
                 let user = UserName::new(NAMES[n]);
                 let existed = self.disk.users.contains_key(&user);
-                let reply = self.command(id, Command::Register(Some((user.clone(), password(true)))));
+                let reply = self.command(id, Command::Register(Some((user.clone(), password(true), None))));
                 let expected = match (user.is_god(), existed, self.disk_fails) {
                     (true, ..) => Reply::GodIsReserved,
                     (_, true, _) => Reply::UserExists,

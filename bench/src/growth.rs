@@ -96,7 +96,7 @@ pub(crate) fn accounts(accounts: usize) -> Result<Costs> {
         for _ in 0..TIMES {
             number += 1;
             let (user, password) = (UserName::new(&format!("new{number}")), Password::new("pw"));
-            driver.ask(guest, RequestBody::Register { user, password })?;
+            driver.ask(guest, RequestBody::Register { user, password, token: None })?;
         }
         Ok(())
     })?;

@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use secure_chat::chat::{
-    Change, Dialect, Directory, Effect, Entries, Hub, Input, KnownBundle, Now, SessionId, Verifier, Work, WorkDone,
+    Change, Dialect, Directory, Effect, Entries, Hub, Input, KnownBundle, Limits, Now, SessionId, Verifier, Work,
+    WorkDone,
 };
 use secure_chat::names::{Password, RoomName, UserName};
 use secure_chat::protocol::modern::{
@@ -64,8 +65,10 @@ impl Driver {
                 bail!("the benchmark's entries do not fit: {misfit:?}");
             }
         }
+        let mut limits = Limits { accounts: usize::MAX, rooms: usize::MAX, ..Limits::default() };
+        limits.lift_rates();
         Ok(Self {
-            hub: Hub::new(Directory::new(entries), REALM, [2; 32]),
+            hub: Hub::new(Directory::new(entries), REALM, [2; 32]).with_limits(limits),
             now: Now { elapsed: Duration::from_secs(1000), unix_ms: 1_800_000_000_000 },
             id: 0,
             keys: BundleKeys {
@@ -238,6 +241,6 @@ mod tests {
         assert!(driver.join(first, 7).is_err(), "there is no such room");
         let guest = driver.connect(9);
         let (user, password) = (UserName::new("new"), Password::new("pw"));
-        driver.ask(guest, RequestBody::Register { user, password }).unwrap();
+        driver.ask(guest, RequestBody::Register { user, password, token: None }).unwrap();
     }
 }

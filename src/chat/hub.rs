@@ -31,7 +31,7 @@ use crate::chat::room::LiveRoom;
 use crate::chat::throttle::Throttle;
 use crate::chat::timers::Timers;
 use crate::chat::tokens::Tokens;
-use crate::chat::{Directory, Effect, Input, Now, SessionId, SessionMap, Subject};
+use crate::chat::{Directory, Effect, GuessRates, Input, Limits, Now, Registration, SessionId, SessionMap, Subject};
 use crate::names::{RoomName, UserName};
 use crate::protocol::{ClientMessage, KeyAnnouncement, Notice, Reply, ServerMessage};
 use crate::transcript::Realm;
@@ -60,6 +60,8 @@ pub struct Hub {
     under_way: HashMap<Subject, VecDeque<Wanted>>,
     /// What sessions waited for that ended meanwhile.
     orphans: SessionMap<Pending>,
+    limits: Limits,
+    registration: Registration,
     throttle: Throttle,
     effects: Vec<Effect>,
 }
@@ -83,9 +85,23 @@ impl Hub {
             claims: HashSet::new(),
             under_way: HashMap::new(),
             orphans: SessionMap::default(),
-            throttle: Throttle::new(),
+            limits: Limits::default(),
+            registration: Registration::Open,
+            throttle: Throttle::new(GuessRates::default()),
             effects: Vec::new(),
         }
+    }
+
+    /// The same with other limits than the default ones.
+    #[must_use]
+    pub fn with_limits(self, limits: Limits) -> Self {
+        Self { throttle: Throttle::new(limits.guesses.clone()), limits, ..self }
+    }
+
+    /// The same where accounts are not made by anybody.
+    #[must_use]
+    pub fn with_registration(self, registration: Registration) -> Self {
+        Self { registration, ..self }
     }
 
     /// The accounts and rooms as they are on the disk.
@@ -111,6 +127,7 @@ impl Hub {
     /// Takes one input; gives its effects, in the order in which they must be carried out.
     pub fn handle(&mut self, now: Now, input: Input) -> Vec<Effect> {
         self.now = now;
+        self.note_activity(&input);
         match input {
             Input::Connected(session, address, dialect) => self.connected(session, address, dialect),
             Input::Message(session, message) => self.message(session, message),

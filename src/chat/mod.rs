@@ -5,6 +5,9 @@
 mod bundles;
 mod directory;
 mod hub;
+mod limits;
+mod rate;
+mod registration;
 mod room;
 mod session;
 mod throttle;
@@ -17,4 +20,8 @@ pub use directory::{
     Subject, Unfit, Verifier,
 };
 pub use hub::{Hub, is_waited_for};
+pub use limits::{GuessRates, Limits};
+pub use rate::{Level, Rate};
+pub use registration::{Registration, RegistrationTokens};
 pub use session::{Audience, Dialect, Effect, Input, Now, SessionId, SessionMap, Work, WorkDone};
+pub use throttle::network;

@@ -47,8 +47,9 @@ const LEGACY_HELP: [&str; 8] = [
     "encrypted. Lines with -- are the server's, with * this program's.",
 ];
 
-const MODERN_HELP: [&str; 19] = [
-    "/register NAME PASSWORD makes an account, /login NAME [PASSWORD] logs in.",
+const MODERN_HELP: [&str; 20] = [
+    "/register NAME PASSWORD makes an account (with the operator's TOKEN behind",
+    "that, if the server wants one), /login NAME [PASSWORD] logs in.",
     "/create ROOM PASSWORD makes a room, /join ROOM PASSWORD enters it,",
     "/leave leaves it. /list names the rooms, /who names those in yours,",
     "/readers those who can read what you write, /sent what became of it.",

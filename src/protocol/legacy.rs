@@ -61,7 +61,7 @@ fn decode_command(line: &str) -> Command {
     let (first, second) = (words.next().map(clip), words.next());
     let user = || Some((UserName::new(first?), Password::new(second?)));
     match command.as_str() {
-        "/register" => Command::Register(user()),
+        "/register" => Command::Register(user().map(|(user, pw)| (user, pw, words.next().map(Password::new)))),
         "/login" => Command::Login(user()),
         "/create" => Command::Create(first.zip(second).map(|(r, p)| (RoomName::new(r), Password::new(p)))),
         "/join" => Command::Join(first.map(|room| (RoomName::new(room), second.map(Password::new)))),
@@ -192,6 +192,22 @@ fn reply_text(reply: &Reply) -> String {
         Reply::ShuttingDown => "The server is shutting down.".into(),
         Reply::TooSlow => "You did not read what was sent to you: connect again.".into(),
         Reply::ModernClientsOnly => "This server takes modern clients only.".into(),
+        Reply::RegistrationClosed => {
+            "Registration failed: This server makes no new accounts. Ask whoever runs it.".into()
+        }
+        Reply::RegistrationToken => "Registration failed: It needs a valid token from whoever runs the server: \
+                                     /register <username> <password> <token>"
+            .into(),
+        Reply::NoTokenNeeded => "Registration failed: No token is needed here, and a password is one word.".into(),
+        Reply::TooManyRegistrations { seconds } => {
+            format!("Registration failed: Too many new accounts from your address. Try again in {seconds} s.")
+        }
+        Reply::TooManyAccounts => "Registration failed: The server has as many accounts as it takes.".into(),
+        Reply::TooManyRooms => "Create room failed: The server has as many rooms as it takes.".into(),
+        Reply::TooManyOwnRooms => "Create room failed: You own as many rooms as one user may.".into(),
+        Reply::TooManySessions => "Login failed. Too many sessions of this user: end one first.".into(),
+        Reply::LoginTimeout => "You did not log in for too long. Connect again when you want to.".into(),
+        Reply::Idle => "You did nothing for too long, so the session ends. Connect again, and /login.".into(),
         Reply::NotSaved => {
             "Error: the server could not save the change, so nothing was changed. Try again later.".into()
         }

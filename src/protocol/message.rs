@@ -22,8 +22,8 @@ pub enum ClientMessage {
 #[derive(Debug, Clone)]
 #[allow(missing_docs, reason = "the fields are what their names say")]
 pub enum Command {
-    /// `/register <username> <password>`
-    Register(Option<(UserName, Password)>),
+    /// `/register <username> <password> [<token>]`: a token where the operator wants one.
+    Register(Option<(UserName, Password, Option<Password>)>),
     /// `/login <username> <password>`
     Login(Option<(UserName, Password)>),
     /// `/create <roomName> <roomPassword>`
@@ -128,6 +128,28 @@ pub enum Reply {
     PasswordChanged,
     /// The change could not be written to the disk and was not made.
     NotSaved,
+    /// No accounts are made here.
+    RegistrationClosed,
+    /// Accounts are made with a token alone, and this was none, or was missing.
+    RegistrationToken,
+    /// A token came where none is asked for.
+    NoTokenNeeded,
+    /// Too many accounts were made from the address; the seconds until one more may be.
+    TooManyRegistrations {
+        seconds: u64,
+    },
+    /// The server has as many accounts as it takes.
+    TooManyAccounts,
+    /// The server has as many rooms as it takes.
+    TooManyRooms,
+    /// The account owns as many rooms as one may.
+    TooManyOwnRooms,
+    /// The account has as many sessions as one may.
+    TooManySessions,
+    /// Nobody logged in for too long: this connection ends.
+    LoginTimeout,
+    /// The user did nothing for too long: this session ends.
+    Idle,
     ShuttingDown,
     /// The session ends: too much waits that it was sent and does not read.
     TooSlow,

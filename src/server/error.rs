@@ -27,6 +27,8 @@ pub enum ServerError {
     BackupExists(PathBuf),
     /// A backup is to be restored where there is something.
     NotEmpty(PathBuf),
+    /// The tokens for new accounts cannot be had, in words.
+    RegistrationTokens(String),
     /// The address cannot be listened on.
     Listen(SocketAddr, io::Error),
     /// The operating system refuses something that the server cannot do without.
@@ -44,7 +46,8 @@ impl ServerError {
             | Self::File(..)
             | Self::Backup(..)
             | Self::BackupExists(_)
-            | Self::NotEmpty(_) => 1,
+            | Self::NotEmpty(_)
+            | Self::RegistrationTokens(_) => 1,
             Self::System(..) => 2,
             Self::Listen(..) => 3,
         }
@@ -64,6 +67,7 @@ impl fmt::Display for ServerError {
             Self::NotEmpty(path) => {
                 write!(f, "{} is not empty: name an empty or a new folder with --data-dir", path.display())
             }
+            Self::RegistrationTokens(why) => write!(f, "the tokens for new accounts: {why}"),
             Self::Listen(address, error) if error.kind() == io::ErrorKind::AddrInUse => {
                 write!(f, "{address} is in use: is a server running already? Choose another with --listen")
             }

@@ -12,8 +12,9 @@ use tracing::{debug, warn};
 
 use crate::chat::SessionId;
 use crate::server::connection::{self, Services};
+use crate::server::limits::Limits;
 use crate::server::link::{Link, STACK};
-use crate::server::seats::{Seat, Seats};
+use crate::server::seats::{Place, Seats};
 use crate::server::sync::{
     Arc, AtomicBool, AtomicUsize, Builder, JoinHandle, Ordering, Presence, Receiver, Sender, unbounded,
 };
@@ -21,23 +22,18 @@ use crate::tls::Stream;
 
 const WAKE: Token = Token(usize::MAX);
 
-/// How long a peer may take for its handshake.
-const DEADLINE: Duration = Duration::from_secs(10);
-
 /// How long a peer whose socket is full may take nothing at all.
 const GRACE: Duration = Duration::from_secs(30);
 
 /// Silence after which the kernel asks whether the peer is still there, and how often it asks.
 const KEEPALIVE: Duration = Duration::from_secs(60);
 
-/// Most unsent bytes for one peer.
-const OUTBOX: usize = 4 * 1024 * 1024;
-
 /// What a finished handshake needs to become a connection.
 #[derive(Clone)]
 pub(super) struct Reception {
     pub(super) tls: Arc<ServerConfig>,
     pub(super) services: Services,
+    pub(super) limits: Limits,
     pub(super) presence: Presence,
     pub(super) next_session: Arc<AtomicUsize>,
     pub(super) drains: Arc<Seats>,
@@ -46,7 +42,7 @@ pub(super) struct Reception {
 struct Newcomer {
     socket: TcpStream,
     peer: SocketAddr,
-    seat: Seat,
+    place: Place,
 }
 
 /// The handshake threads, as the listener sees them.
@@ -62,7 +58,7 @@ impl Handshakes {
         let threads = (0..threads).map(|i| {
             let poll = Poll::new()?;
             let waker = Arc::new(Waker::new(poll.registry(), WAKE)?);
-            // No bound: each newcomer holds a seat, and seats are counted.
+            // No bound: each newcomer holds a place, and places are counted.
             let (sender, newcomers) = unbounded();
             let worker = Worker {
                 poll,
@@ -79,10 +75,10 @@ impl Handshakes {
         Ok(Self { threads: threads.collect::<io::Result<_>>()?, stopped, next: 0 })
     }
 
-    pub(super) fn begin(&mut self, socket: TcpStream, peer: SocketAddr, seat: Seat) {
+    pub(super) fn begin(&mut self, socket: TcpStream, peer: SocketAddr, place: Place) {
         self.next = (self.next + 1) % self.threads.len().max(1);
         if let Some((newcomers, waker, _)) = self.threads.get(self.next) {
-            let _ = newcomers.send(Newcomer { socket, peer, seat }); // a thread that has ended drops it, and so do we
+            let _ = newcomers.send(Newcomer { socket, peer, place }); // a thread that has ended drops it, and so do we
             let _ = waker.wake();
         }
     }
@@ -103,7 +99,7 @@ struct Handshake {
     socket: mio::net::TcpStream,
     peer: SocketAddr,
     tls: ServerConnection,
-    seat: Seat,
+    place: Place,
 }
 
 enum Progress {
@@ -144,13 +140,13 @@ impl Worker {
         }
     }
 
-    fn begin(&mut self, Newcomer { socket, peer, seat }: Newcomer) {
+    fn begin(&mut self, Newcomer { socket, peer, place }: Newcomer) {
         let token = Token(self.next);
         self.next = (self.next + 1) % WAKE.0;
-        match Handshake::new(socket, peer, seat, &self.reception, self.poll.registry(), token) {
+        match Handshake::new(socket, peer, place, &self.reception, self.poll.registry(), token) {
             Ok(handshake) => {
                 self.waiting.insert(token, handshake);
-                self.deadlines.push_back((Instant::now() + DEADLINE, token));
+                self.deadlines.push_back((Instant::now() + self.reception.limits.handshake, token));
                 self.advance(token); // its first bytes may have come before the registration
             }
             Err(error) => debug!(%peer, %error, "dropped before its handshake"),
@@ -188,7 +184,7 @@ impl Handshake {
     fn new(
         socket: TcpStream,
         peer: SocketAddr,
-        seat: Seat,
+        place: Place,
         reception: &Reception,
         registry: &Registry,
         token: Token,
@@ -198,7 +194,7 @@ impl Handshake {
         let mut socket = mio::net::TcpStream::from_std(socket);
         registry.register(&mut socket, token, Interest::READABLE | Interest::WRITABLE)?;
         let tls = ServerConnection::new(Arc::clone(&reception.tls)).map_err(io::Error::other)?;
-        Ok(Self { socket, peer, tls, seat })
+        Ok(Self { socket, peer, tls, place })
     }
 
     /// Does what can be done without waiting.
@@ -240,7 +236,7 @@ impl Handshake {
 
 impl Reception {
     /// Gives a finished handshake its thread.
-    fn receive(&self, Handshake { socket, peer, tls, seat }: Handshake) {
+    fn receive(&self, Handshake { socket, peer, tls, place }: Handshake) {
         let socket = TcpStream::from(socket);
         if let Err(error) = prepare(&socket) {
             return debug!(%peer, %error, "dropped after its handshake");
@@ -248,14 +244,14 @@ impl Reception {
         let session = SessionId(self.next_session.fetch_add(1, Ordering::Relaxed) as u64);
         let stream = Stream::new(socket, tls.into());
         let (presence, drains) = (self.presence.clone(), Arc::clone(&self.drains));
-        let link = Arc::new(Link::new(session, peer, stream, OUTBOX, presence, drains));
+        let link = Arc::new(Link::new(session, peer, stream, self.limits.outbox, presence, drains));
         if !connection::greet(&link, &self.services) {
             return;
         }
         let (services, presence) = (self.services.clone(), self.presence.clone());
         let serve = move || {
             connection::serve(link, services);
-            drop((seat, presence));
+            drop((place, presence));
         };
         let thread = Builder::new().name(format!("session-{session}")).stack_size(STACK).spawn(serve);
         if let Err(error) = thread {

@@ -9,7 +9,7 @@ use socket2::{Domain, Protocol, Socket, Type};
 use tracing::warn;
 
 use crate::server::handshake::Handshakes;
-use crate::server::seats::Seats;
+use crate::server::seats::{Hall, NoPlace};
 use crate::server::sync::{Arc, AtomicBool, Ordering};
 
 const ACCEPT: Token = Token(0);
@@ -42,7 +42,7 @@ pub(super) struct Listener {
     poll: Poll,
     socket: mio::net::TcpListener,
     handshakes: Handshakes,
-    seats: Arc<Seats>,
+    hall: Arc<Hall>,
     stopped: Arc<AtomicBool>,
 }
 
@@ -62,14 +62,14 @@ impl Stopper {
 }
 
 impl Listener {
-    pub(super) fn new(socket: TcpListener, handshakes: Handshakes, seats: Arc<Seats>) -> io::Result<(Self, Stopper)> {
+    pub(super) fn new(socket: TcpListener, handshakes: Handshakes, hall: Arc<Hall>) -> io::Result<(Self, Stopper)> {
         socket.set_nonblocking(true)?;
         let poll = Poll::new()?;
         let mut socket = mio::net::TcpListener::from_std(socket);
         poll.registry().register(&mut socket, ACCEPT, Interest::READABLE)?;
         let stopped = Arc::new(AtomicBool::new(false));
         let stopper = Stopper { waker: Waker::new(poll.registry(), WAKE)?, stopped: Arc::clone(&stopped) };
-        Ok((Self { poll, socket, handshakes, seats, stopped }, stopper))
+        Ok((Self { poll, socket, handshakes, hall, stopped }, stopper))
     }
 
     /// Accepts until it is stopped; then ends the handshakes.
@@ -104,9 +104,12 @@ impl Listener {
     }
 
     fn admit(&mut self, socket: TcpStream, peer: SocketAddr) {
-        match self.seats.take() {
-            Some(seat) => self.handshakes.begin(socket, peer, seat),
-            None => warn!(%peer, "turned away: the server is full"),
+        match self.hall.enter(peer.ip()) {
+            Ok(place) => self.handshakes.begin(socket, peer, place),
+            Err(NoPlace::Full) => warn!(%peer, "turned away: the server is full (--max-connections)"),
+            Err(NoPlace::Share) => {
+                warn!(%peer, "turned away: too many connections from its address (--max-connections-per-address)");
+            }
         }
     }
 }

@@ -21,13 +21,16 @@ mod error;
 mod handshake;
 mod hashing;
 mod host;
+mod limits;
 mod lines;
 mod link;
 mod listener;
 mod mailbox;
 mod maintenance;
 mod options;
+mod pace;
 mod peer;
+mod quantity;
 mod seats;
 mod setup;
 mod signals;
@@ -42,6 +45,7 @@ use std::time::Duration;
 use tracing::{info, warn};
 
 pub use error::ServerError;
+pub use limits::{LimitOptions, RegistrationPolicy};
 pub use maintenance::perform;
 pub use options::{Command, CommandLine, Files, Options};
 
@@ -58,7 +62,7 @@ use hashing::Hasher;
 use host::Host;
 use listener::Listener;
 use mailbox::Event;
-use seats::Seats;
+use seats::{Hall, Seats};
 use storage::Storage;
 use sync::{Arc, AtomicBool, AtomicUsize, Builder, JoinHandle, Ordering, bounded, presence, unbounded};
 
@@ -88,12 +92,13 @@ pub fn run(options: &Options) -> Result<(), ServerError> {
     let fingerprint = Fingerprint::of(&identity.spki()?);
     let tls = tls::server_config(&identity)?;
     let motd = setup::motd(options)?;
+    let registration = options.limits.registration()?;
     let opened = setup::database(options)?;
     let socket = listener::bind(options.listen).map_err(|error| ServerError::Listen(options.listen, error))?;
     let address = socket.local_addr().map_err(|error| ServerError::Listen(options.listen, error))?;
     let cores = std::thread::available_parallelism().map_or(1, NonZero::get);
 
-    let connections = setup::most_connections();
+    let limits = options.limits.of_connections(setup::most_connections());
     let (events, for_broker) = bounded(EVENTS); // full: whoever has an event waits
     let (orders, for_storage) = unbounded(); // each session has one change under way at most
     let hasher = Arc::new(Hasher::new(cores));
@@ -103,21 +108,24 @@ pub fn run(options: &Options) -> Result<(), ServerError> {
     let checks = Checks::start(cores.min(CHECK_THREADS), &present).map_err(no_thread)?;
     let reception = Reception {
         tls,
-        services: Services::new(events.clone(), Arc::clone(&hasher), host, checks),
+        services: Services::new(events.clone(), Arc::clone(&hasher), host, checks, limits),
+        limits,
         presence: present,
         next_session: Arc::new(AtomicUsize::new(1)),
-        drains: Seats::new(connections / CONNECTIONS_PER_DRAIN),
+        drains: Seats::new(limits.connections / CONNECTIONS_PER_DRAIN),
     };
     let handshakes = Handshakes::start(cores.min(HANDSHAKE_THREADS), &reception).map_err(no_thread)?;
     drop(reception);
-    let seats = Seats::new(connections);
-    let (listener, stopper) = Listener::new(socket, handshakes, seats).map_err(no_thread)?;
+    let hall = Hall::new(limits.connections, limits.connections_per_network);
+    let (listener, stopper) = Listener::new(socket, handshakes, hall).map_err(no_thread)?;
     let (ended, end) = bounded(1);
     signals::on_end(move || drop(ended)).map_err(no_thread)?;
 
     let weak = conversion::weak(&opened.directory);
     let storage = Storage::new(opened.store, opened.keys, events.clone(), !weak.is_empty());
-    let broker = Broker::new(Hub::new(opened.directory, realm, rand::random()), orders);
+    let hub = Hub::new(opened.directory, realm, rand::random());
+    let hub = hub.with_limits(options.limits.of_people()).with_registration(registration);
+    let broker = Broker::new(hub, orders);
     let stop_conversion = Arc::new(AtomicBool::new(false));
     let storage = spawn("store", move || storage.run(&for_storage))?;
     let broker = spawn("broker", move || broker.run(&for_broker))?;

@@ -6,6 +6,8 @@ use std::path::PathBuf;
 use clap::builder::BoolishValueParser;
 use clap::{Args, Parser, Subcommand};
 
+use crate::server::limits::LimitOptions;
+
 /// A self-hosted chat server. Messages are encrypted end to end: it passes them on and cannot read them.
 ///
 /// Takes over the folder of the Python server as it stands.
@@ -118,4 +120,9 @@ pub struct Options {
     /// What to log to stderr: error, warn, info, debug or trace
     #[arg(long, env = "CHAT_LOG", value_name = "LEVEL", default_value = "info")]
     pub log: tracing::level_filters::LevelFilter,
+
+    // The last: its heading is that of all that follows.
+    /// What a peer can make grow
+    #[command(flatten)]
+    pub limits: LimitOptions,
 }

@@ -14,7 +14,8 @@ use crate::server::sync::{Arc, Sender};
 pub(super) struct Peer {
     pub(super) wire: Dialect,
     link: Arc<Link>,
-    turns: Sender<Turn>,
+    /// `None` once the connection is closed: its thread, which may wait, learns of it by that.
+    turns: Option<Sender<Turn>>,
     /// The last piece of what is said in the turn and still to be encrypted for it: a range of bytes on the modern wire, of
     /// records on the legacy one.
     part: Range<usize>,
@@ -37,7 +38,7 @@ pub(super) struct Scratch {
 
 impl Peer {
     pub(super) fn new(wire: Dialect, link: Arc<Link>, turns: Sender<Turn>) -> Self {
-        Self { wire, link, turns, part: 0..0, parts: Vec::new(), reader: None, touched: false }
+        Self { wire, link, turns: Some(turns), part: 0..0, parts: Vec::new(), reader: None, touched: false }
     }
 
     pub(super) fn session(&self) -> SessionId {
@@ -115,11 +116,12 @@ impl Peer {
     pub(super) fn close(&mut self, said: &Said, scratch: &mut Scratch) {
         self.seal(said, scratch);
         self.link.close();
+        self.turns = None;
     }
 
     /// The connection's thread waits for exactly this, so there is room; if it has ended meanwhile, nobody does.
     pub(super) fn give_turn(&self, turn: Turn) {
-        let _ = self.turns.try_send(turn);
+        let _ = self.turns.as_ref().map(|turns| turns.try_send(turn));
     }
 }
 

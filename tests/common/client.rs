@@ -117,7 +117,7 @@ impl Client {
 
     #[track_caller]
     pub fn registers(&mut self, name: &str) {
-        self.ok(RequestBody::Register { user: UserName::new(name), password: Password::new("pw") });
+        self.ok(RequestBody::Register { user: UserName::new(name), password: Password::new("pw"), token: None });
     }
 
     #[track_caller]

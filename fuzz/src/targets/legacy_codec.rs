@@ -42,9 +42,11 @@ fn check_command(command: &Command) {
         assert!(password.is_none_or(is_word));
     };
     match command {
-        Command::Register(Some((user, password))) | Command::Login(Some((user, password))) => {
+        Command::Register(Some((user, password, token))) => {
             word(user.as_str(), Some(password.expose()));
+            assert!(token.as_ref().is_none_or(|token| is_word(token.expose())));
         }
+        Command::Login(Some((user, password))) => word(user.as_str(), Some(password.expose())),
         Command::Create(Some((room, password))) => word(room.as_str(), Some(password.expose())),
         Command::Join(Some((room, password))) => word(room.as_str(), password.as_ref().map(|word| word.expose())),
         _ => {}

@@ -48,6 +48,7 @@ impl Hub {
         }
         self.forget_bundle(session);
         let Some(found) = self.sessions.get_mut(&session) else { return };
+        found.since = self.now.elapsed;
         if let State::LoggedIn(Member { user, .. }) = std::mem::replace(&mut found.state, State::Guest)
             && let Some(sessions) = self.accounts.get_mut(&user)
         {
@@ -72,6 +73,11 @@ impl Hub {
         let Some(Known::Modern(bundle)) = self.bundles.get(&pass.bundle.0).cloned() else {
             return self.refuse(session, ErrorCode::BadToken); // its bundle is held for as long as it lives
         };
+        let takes_place =
+            |other: SessionId| self.member(other).and_then(Member::bundle).is_some_and(|(_, taken)| taken == run);
+        if self.has_too_many_sessions(session, &pass.user, takes_place) {
+            return self.refuse(session, ErrorCode::TooManySessions);
+        }
         self.become_user(session, pass.user.clone());
         self.set_bundle(session, bundle, run);
         self.modern_mut(session).into_iter().for_each(|modern| modern.token = Some(token));
@@ -157,6 +163,17 @@ impl Hub {
         self.accounts.get(user).map(Vec::as_slice).unwrap_or_default()
     }
 
+    /// Whether one more session would be too many for an account. The session itself is not counted, nor those that go for it.
+    pub(super) fn has_too_many_sessions(
+        &self,
+        session: SessionId,
+        user: &UserName,
+        goes: impl Fn(SessionId) -> bool,
+    ) -> bool {
+        let stays = |other: &&SessionId| **other != session && !goes(**other);
+        self.sessions_of(user).iter().filter(stays).count() >= self.limits.sessions_per_user
+    }
+
     /// When a token ends that is used now, in milliseconds since 1970.
     fn expiry(&self) -> u64 {
         self.now.unix_ms.saturating_add(u64::try_from(LIFE.as_millis()).unwrap_or(u64::MAX))
@@ -212,7 +229,7 @@ impl Hub {
     fn check_own(&mut self, session: SessionId, password: Password, change: AccountChange) {
         let Some(user) = self.user_of(session).cloned() else { return };
         let Some(against) = self.directory.users().get(&user).map(|account| account.password.clone()) else { return };
-        if !self.throttled(session, Try::Login(Some(&user))) {
+        if !self.throttled(session, Try::Login(&user)) {
             let verifier = Some(against.clone());
             self.work(session, Pending::CheckOwn { change, against }, Work::Check { password, verifier });
         }

@@ -12,7 +12,9 @@ impl Hub {
         let (logged_in, is_god) = (member.is_some(), member.is_some_and(|m| m.user.is_god()));
         let refused = match command {
             Command::Register(None) => Reply::RegisterUsage,
-            Command::Register(Some((user, password))) => return self.register(session, &user, password),
+            Command::Register(Some((user, password, token))) => {
+                return self.register(session, &user, password, token);
+            }
             Command::Login(None) => Reply::LoginUsage,
             Command::Login(Some((user, password))) => return self.login(session, user, password),
             Command::Create(_) | Command::Join(_) | Command::List if !logged_in => Reply::LoginFirst,
@@ -31,7 +33,9 @@ impl Hub {
     fn with_stored_names(&self, command: Command) -> Command {
         let user = |(user, password)| (self.directory.stored_user(&user), password);
         match command {
-            Command::Register(words) => Command::Register(words.map(user)),
+            Command::Register(words) => {
+                Command::Register(words.map(|(user, pw, token)| (self.directory.stored_user(&user), pw, token)))
+            }
             Command::Login(words) => Command::Login(words.map(user)),
             Command::Create(words) => Command::Create(words.map(|(room, pw)| (self.directory.stored_room(&room), pw))),
             Command::Join(words) => Command::Join(words.map(|(room, pw)| (self.directory.stored_room(&room), pw))),

@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use crate::chat::hub::Hub;
 use crate::chat::hub::session::Session;
-use crate::chat::{Dialect, Effect, SessionId};
+use crate::chat::{Dialect, Effect, Input, Limits, SessionId};
 use crate::names::RoomName;
 use crate::protocol::Reply;
-use crate::protocol::modern::{ByeReason, Event};
+use crate::protocol::modern::{ByeReason, Event, RequestBody};
 use crate::transcript::RosterEntry;
 
 /// How long a session on the modern wire may say nothing.
@@ -19,6 +19,8 @@ const SILENCE: Duration = Duration::from_secs(75);
 pub(super) enum Timer {
     /// A session may have been silent for too long.
     Silent(SessionId),
+    /// A session may have been a guest, or done nothing, for too long.
+    Idle(SessionId),
     /// An entry may have been away for too long.
     Away(RoomName, RosterEntry),
     /// Changes that were collected are told.
@@ -33,6 +35,31 @@ impl Hub {
         if dialect == Dialect::Modern {
             self.timers.set(self.now.elapsed + SILENCE, Timer::Silent(session));
         }
+        self.watch(session, Duration::MAX);
+    }
+
+    /// Has a session looked at when its time may have come: at `end`, or before, should it be somebody else by then.
+    fn watch(&mut self, session: SessionId, end: Duration) {
+        let Limits { login_time, idle_time, .. } = self.limits;
+        if let Some(shortest) = login_time.into_iter().chain(idle_time).min() {
+            let next = self.now.elapsed.saturating_add(shortest).min(end);
+            self.timers.set(next, Timer::Idle(session));
+        }
+    }
+
+    /// What somebody who is logged in does ends the idling; a guest's time runs on.
+    pub(super) fn note_activity(&mut self, input: &Input) {
+        let session = match input {
+            Input::Request(_, Ok(request)) if matches!(request.body, RequestBody::Ping) => return,
+            Input::Message(session, _)
+            | Input::Key { session, .. }
+            | Input::Request(session, _)
+            | Input::Announce { session, .. } => session,
+            _ => return,
+        };
+        if let Some(found) = self.sessions.get_mut(session).filter(|found| found.member().is_some()) {
+            found.since = self.now.elapsed;
+        }
     }
 
     /// Something came from a session.
@@ -45,6 +72,7 @@ impl Hub {
         while let Some(timer) = self.timers.due(self.now.elapsed) {
             match timer {
                 Timer::Silent(session) => self.listen(session),
+                Timer::Idle(session) => self.end_idle(session),
                 Timer::Away(room, entry) => self.away_ends(&room, &entry),
                 Timer::Collected(room) => self.collected(&room),
                 Timer::Tokens => self.sweep_tokens(),
@@ -64,12 +92,35 @@ impl Hub {
         }
     }
 
+    /// Ends a session that is nobody's, or does nothing, for too long. One that is waited for does something.
+    fn end_idle(&mut self, session: SessionId) {
+        let Some(found) = self.sessions.get(&session) else { return };
+        let since = if found.pending.is_some() { self.now.elapsed } else { found.since };
+        let (limit, reason) = match found.member() {
+            None => (self.limits.login_time, ByeReason::LoginTimeout),
+            Some(_) => (self.limits.idle_time, ByeReason::Idle),
+        };
+        let end = limit.map_or(Duration::MAX, |limit| since.saturating_add(limit));
+        if end <= self.now.elapsed {
+            self.end(session, reason);
+        } else {
+            self.watch(session, end);
+        }
+    }
+
     /// Ends a session, and tells it why.
     pub(super) fn end(&mut self, session: SessionId, reason: ByeReason) {
         if self.is_modern(session) {
             self.tell_one(session, Event::bye(reason));
         } else {
-            self.reply(session, Reply::PasswordChanged); // nothing else ends one on the legacy wire
+            self.reply(
+                session,
+                match reason {
+                    ByeReason::LoginTimeout => Reply::LoginTimeout,
+                    ByeReason::Idle => Reply::Idle,
+                    _ => Reply::PasswordChanged, // nothing else ends one on the legacy wire
+                },
+            );
         }
         self.cut(session);
     }
@@ -84,7 +135,7 @@ impl Hub {
         self.become_nobody(session);
         let gone = self.sessions.remove(&session);
         self.timers.prune(|timer| match timer {
-            Timer::Silent(session) => self.sessions.contains_key(session),
+            Timer::Silent(session) | Timer::Idle(session) => self.sessions.contains_key(session),
             Timer::Away(..) | Timer::Collected(_) | Timer::Tokens => true,
         });
         let Some(Session { pending: Some(pending), address, .. }) = gone else { return };

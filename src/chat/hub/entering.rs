@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use crate::chat::hub::Hub;
 use crate::chat::hub::saving::Wanted;
 use crate::chat::hub::session::{Entry, Pending};
-use crate::chat::throttle::Try;
+use crate::chat::throttle::{Try, whole_seconds};
 use crate::chat::{Change, Effect, SessionId, Subject, Verifier, Work, WorkDone};
 use crate::names::{Password, RoomName, UserName};
 use crate::protocol::Reply;
@@ -16,7 +16,7 @@ impl Hub {
         // An account of a Python server may have a name that fits no line: it is unknown here.
         let account = self.directory.users().get(&user).filter(|_| name_fits(user.as_str()));
         let verifier = account.map(|account| account.password.clone());
-        let what = Try::Login(verifier.is_some().then_some(&user));
+        let what = Try::Login(&user);
         if self.is_crowded(session, what) {
             return self.wait_in_crowd(session, Entry::Login(user), password);
         }
@@ -118,7 +118,7 @@ impl Hub {
     pub(super) fn throttled(&mut self, session: SessionId, what: Try<'_>) -> bool {
         let Some(address) = self.address(session) else { return true };
         let Err(wait) = self.throttle.begin(self.now.elapsed, address, what) else { return false };
-        self.reply(session, Reply::TooManyAttempts { seconds: wait.as_secs_f64().ceil() as u64 });
+        self.reply(session, Reply::TooManyAttempts { seconds: whole_seconds(wait) });
         true
     }
 
@@ -182,8 +182,6 @@ impl Hub {
     pub(super) fn try_failed(&mut self, session: SessionId, account: &UserName) {
         let Some(address) = self.address(session) else { return };
         self.throttle.end(address);
-        // Failures at accounts that do not exist would fill the table with any name that comes.
-        let account = Some(account).filter(|user| self.directory.users().contains_key(*user));
         self.throttle.failed(self.now.elapsed, address, Try::Login(account));
     }
 
@@ -236,6 +234,9 @@ impl Hub {
         let takes_legacy = self.directory.users().get(&user).is_some_and(|account| account.legacy_login);
         if !takes_legacy && !self.is_modern(session) {
             return self.reply(session, Reply::LegacyLoginOff);
+        }
+        if self.has_too_many_sessions(session, &user, |_| false) {
+            return self.reply(session, Reply::TooManySessions);
         }
         self.become_user(session, user.clone());
         self.reply(session, Reply::LoggedIn(user));

@@ -118,8 +118,8 @@ impl Hub {
     fn dispatch(&mut self, session: SessionId, request: RequestBody) {
         match request {
             RequestBody::Ping => self.done(session, OkBody::Ping { time: self.now.unix_ms }),
-            RequestBody::Register { user, password } => {
-                self.register(session, &self.directory.stored_user(&user), password);
+            RequestBody::Register { user, password, token } => {
+                self.register(session, &self.directory.stored_user(&user), password, token);
             }
             RequestBody::Login { user, password } => {
                 self.login(session, self.directory.stored_user(&user), password);
@@ -283,6 +283,14 @@ fn code_of(reply: &Reply) -> ErrorCode {
         Reply::Banned { until, .. } => ErrorCode::Banned { until: *until },
         Reply::IncorrectRoomPassword => ErrorCode::WrongRoomPassword,
         Reply::NotSaved => ErrorCode::NotSaved,
+        Reply::RegistrationClosed => ErrorCode::RegistrationClosed,
+        Reply::RegistrationToken => ErrorCode::RegistrationToken,
+        Reply::NoTokenNeeded => ErrorCode::NoTokenNeeded,
+        Reply::TooManyRegistrations { seconds } => ErrorCode::TooManyRegistrations { retry_after: *seconds },
+        Reply::TooManyAccounts => ErrorCode::TooManyAccounts,
+        Reply::TooManyRooms => ErrorCode::TooManyRooms,
+        Reply::TooManyOwnRooms => ErrorCode::TooManyOwnRooms,
+        Reply::TooManySessions => ErrorCode::TooManySessions,
         _ => ErrorCode::BadRequest, // said on the legacy wire alone
     }
 }

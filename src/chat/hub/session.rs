@@ -19,6 +19,8 @@ pub(super) const MAX_KEYS: usize = 16;
 #[derive(Debug)]
 pub(super) struct Session {
     pub(super) address: IpAddr,
+    /// Since when it is a guest, or does nothing.
+    pub(super) since: Duration,
     pub(super) state: State,
     pub(super) pending: Option<Pending>,
     /// Whether the password that it gave was changed while it was checked.
@@ -216,7 +218,7 @@ impl Session {
                 granted: Granted::default(),
             })),
         };
-        Self { address, state: State::Guest, pending: None, overtaken: false, wire }
+        Self { address, since: now, state: State::Guest, pending: None, overtaken: false, wire }
     }
 
     pub(super) fn member(&self) -> Option<&Member> {

@@ -25,8 +25,8 @@ pub(super) fn is_local(command: &Command) -> bool {
 impl Machine {
     pub(super) fn command(&mut self, command: Command) {
         match command {
-            Command::Register(user, password) => {
-                self.ask(Asked::Register { user: user.clone() }, RequestBody::Register { user, password });
+            Command::Register(user, password, token) => {
+                self.ask(Asked::Register { user: user.clone() }, RequestBody::Register { user, password, token });
             }
             Command::Login(user, password) => {
                 self.login(user, password);

@@ -59,6 +59,11 @@ pub(super) enum Returning {
     Room,
 }
 
+/// Whether there is no point in coming back by itself: the server would only end it again, or another connection.
+const fn ends_for_good(reason: ByeReason) -> bool {
+    matches!(reason, ByeReason::Replaced | ByeReason::LoginTimeout | ByeReason::Idle)
+}
+
 impl Default for Link {
     fn default() -> Self {
         Self::Down { failed: 0 }
@@ -305,7 +310,7 @@ impl Machine {
             return self.end(Output::Close); // all was said but a last word to the room
         }
         self.interrupt_task();
-        if self.scripted || self.ending || bye == Some(ByeReason::Replaced) {
+        if self.scripted || self.ending || bye.is_some_and(ends_for_good) {
             let lost = format!("The connection to the server is lost: {why}.");
             let words: Vec<String> = std::iter::once(lost).chain(self.unsent_words()).collect();
             return self.end(Output::Failed(words.join(" ")));

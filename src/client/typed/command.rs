@@ -44,8 +44,8 @@ pub const MODERN: &[&str] = &[
 /// A command of the modern wire. Texts are sanitized, names are as typed.
 #[derive(Debug, Clone)]
 pub enum Command {
-    /// `/register NAME PASSWORD`
-    Register(UserName, Password),
+    /// `/register NAME PASSWORD [TOKEN]`, with a token where the server's operator wants one.
+    Register(UserName, Password, Option<Password>),
     /// `/login NAME PASSWORD`
     Login(UserName, Password),
     /// `/passwd OLD NEW`
@@ -170,7 +170,7 @@ pub fn about_keys(line: &str) -> Option<Result<Command, Misuse>> {
 
 fn usage(word: &str) -> Option<&'static str> {
     Some(match word {
-        "/register" => "/register NAME PASSWORD",
+        "/register" => "/register NAME PASSWORD [TOKEN]",
         "/login" => "/login NAME [PASSWORD]",
         "/passwd" => "/passwd [OLD NEW]",
         "/account" => "/account legacy on|off [PASSWORD]",
@@ -200,7 +200,10 @@ fn usage(word: &str) -> Option<&'static str> {
 
 fn of_account(of: &str, arguments: &[&str]) -> Option<Command> {
     Some(match (of, arguments) {
-        ("/register", [user, password]) => Command::Register(UserName::new(user), Password::new(*password)),
+        ("/register", [user, password]) => Command::Register(UserName::new(user), Password::new(*password), None),
+        ("/register", [user, password, token]) => {
+            Command::Register(UserName::new(user), Password::new(*password), Some(Password::new(*token)))
+        }
         ("/login", [user, password]) => Command::Login(UserName::new(user), Password::new(*password)),
         ("/passwd", [old, new]) => Command::ChangePassword { old: Password::new(*old), new: Password::new(*new) },
         ("/account", [what, on, password]) if what.eq_ignore_ascii_case("legacy") => {
@@ -311,7 +314,10 @@ mod tests {
     /// A command in one line, its passwords shown.
     fn read(line: &str) -> String {
         match Command::parse(line) {
-            Ok(Command::Register(user, password)) => format!("register {user} {}", password.expose()),
+            Ok(Command::Register(user, password, token)) => {
+                let token = token.map_or(String::new(), |token| format!(" {}", token.expose()));
+                format!("register {user} {}{token}", password.expose())
+            }
             Ok(Command::Login(user, password)) => format!("login {user} {}", password.expose()),
             Ok(Command::ChangePassword { old, new }) => format!("passwd {} {}", old.expose(), new.expose()),
             Ok(Command::AllowLegacy { allowed, password }) => format!("legacy {allowed} {}", password.expose()),
@@ -328,6 +334,7 @@ mod tests {
         let key = format!("SHA256:{}=", "A".repeat(43));
         for (line, command) in [
             ("/register al pw", "register al pw"),
+            ("/register al pw token", "register al pw token"),
             ("/Login  al  pw", "login al pw"),
             ("/passwd old new", "passwd old new"),
             ("/account legacy off pw", "legacy false pw"),
@@ -373,6 +380,7 @@ mod tests {
     fn wrong_use_is_answered_with_the_right_one() {
         for line in [
             "/register al",
+            "/register al pw token more",
             "/login al",
             "/login al pw more",
             "/passwd old",

@@ -88,6 +88,25 @@ choice! {
         ReadersChanged = "readers_changed",
         /// Over a limit.
         TooLarge = "too_large",
+        /// No accounts are made here.
+        RegistrationClosed = "registration_closed",
+        /// Accounts are made with a token alone, and this was none, or was missing.
+        RegistrationToken = "registration_token",
+        /// A token came where none is asked for.
+        NoTokenNeeded = "no_token_needed",
+        /// Too many accounts were made from the address.
+        TooManyRegistrations = "too_many_registrations" {
+            /// Seconds until one more may be made.
+            must retry_after: u64,
+        },
+        /// The server has as many accounts as it takes.
+        TooManyAccounts = "too_many_accounts",
+        /// The server has as many rooms as it takes.
+        TooManyRooms = "too_many_rooms",
+        /// The account owns as many rooms as one may.
+        TooManyOwnRooms = "too_many_own_rooms",
+        /// The account has as many sessions as one may.
+        TooManySessions = "too_many_sessions",
         /// A word that this program does not know: the text has to do. This server has no such error.
         Other = "other",
     }
@@ -137,6 +156,18 @@ impl ErrorCode {
             Self::Stale => "The room has changed too much since this was signed: sign it again.",
             Self::ReadersChanged => "The sessions have changed: ask for them, and send again.",
             Self::TooLarge => "This is too large: send it in smaller parts, or later.",
+            Self::RegistrationClosed => "This server makes no new accounts: ask whoever runs it.",
+            Self::RegistrationToken => {
+                "A new account needs a valid token: put the one that you got from the operator last."
+            }
+            Self::NoTokenNeeded => "No token is needed here, and a password is one word: leave out what follows it.",
+            Self::TooManyRegistrations { retry_after } => {
+                return format!("Too many new accounts from your address: try again in {retry_after} s.");
+            }
+            Self::TooManyAccounts => "The server has as many accounts as it takes: ask whoever runs it.",
+            Self::TooManyRooms => "The server has as many rooms as it takes: join one, or ask whoever runs it.",
+            Self::TooManyOwnRooms => "You own as many rooms as one account may: delete one first.",
+            Self::TooManySessions => "The account has as many sessions as one may: end one first.",
             Self::Other => "The server refused this.",
         };
         text.to_owned()

@@ -287,6 +287,10 @@ words! {
         Silent = "silent",
         /// The client reads too slowly.
         TooSlow = "too_slow",
+        /// Nobody logged in for too long.
+        LoginTimeout = "login_timeout",
+        /// The user did nothing for too long.
+        Idle = "idle",
     }
 }
 
@@ -299,6 +303,8 @@ impl ByeReason {
             Self::ShuttingDown => "The server is shutting down: try again later.",
             Self::Silent => "Nothing was heard from you for too long: connect again.",
             Self::TooSlow => "You did not read what was sent to you: connect again.",
+            Self::LoginTimeout => "You did not log in for too long: connect again when you want to.",
+            Self::Idle => "You did nothing for too long: connect again, and log in.",
         }
     }
 }

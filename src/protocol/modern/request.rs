@@ -39,6 +39,8 @@ choice! {
             must user: UserName,
             /// Its password.
             must password: Password,
+            /// What the operator gives to those who may make one, where that is asked for.
+            may token: Option<Password>,
         },
         /// Logs in.
         Login = "login" {

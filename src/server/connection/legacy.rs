@@ -7,9 +7,7 @@ use tracing::{debug, info};
 use super::{BrokerGone, Connection, Inbound, READ};
 use crate::chat::{Input, RsaKey};
 use crate::crypto::PublicKey;
-use crate::protocol::{
-    ClientMessage, KeyAnnouncement, MAX_MESSAGE, Reassembled, Reassembler, Reply, ServerMessage, legacy,
-};
+use crate::protocol::{ClientMessage, KeyAnnouncement, Reassembled, Reassembler, Reply, ServerMessage, legacy};
 use crate::server::link::Link;
 use crate::server::sync::Arc;
 
@@ -25,6 +23,9 @@ type CheckedKey = Result<RsaKey, String>;
 /// What a peer has said so far.
 pub(super) struct Legacy {
     reassembler: Reassembler,
+    /// Longest message, and that of a guest, in bytes.
+    most: usize,
+    guests: usize,
     /// The last key that was announced and what the check said: a client announces one key many times.
     last_key: Option<(Arc<str>, CheckedKey)>,
 }
@@ -52,8 +53,10 @@ impl Inbound for Legacy {
 }
 
 impl Legacy {
-    pub(super) fn new() -> Self {
-        Self { reassembler: Reassembler::new(MAX_GUEST_MESSAGE), last_key: None }
+    /// One whose messages have at most so many bytes.
+    pub(super) fn new(most: usize) -> Self {
+        let guests = MAX_GUEST_MESSAGE.min(most);
+        Self { reassembler: Reassembler::new(guests), most, guests, last_key: None }
     }
 
     /// A command is waited for, so that what follows it (a key right behind a `/login`) finds it done; so is a key, which is
@@ -75,7 +78,7 @@ impl Legacy {
         }
         if is_command || is_key {
             let user = connection.work_until_ready()?;
-            self.reassembler.set_limit(if user.is_some() { MAX_MESSAGE } else { MAX_GUEST_MESSAGE });
+            self.reassembler.set_limit(if user.is_some() { self.most } else { self.guests });
         }
         Ok(())
     }

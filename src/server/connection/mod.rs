@@ -6,6 +6,7 @@ mod legacy;
 mod modern;
 
 use std::io;
+use std::time::{Duration, Instant};
 
 use tracing::info;
 
@@ -16,9 +17,11 @@ use crate::names::UserName;
 use crate::server::checks::Checks;
 use crate::server::hashing::Hasher;
 use crate::server::host::Host;
+use crate::server::limits::Limits;
 use crate::server::link::Link;
 use crate::server::mailbox::{Event, Turn};
-use crate::server::sync::{Arc, Budget, Buffers, Receiver, Sender, bounded};
+use crate::server::pace::Pace;
+use crate::server::sync::{Arc, Budget, Buffers, Receiver, RecvTimeoutError, Sender, bounded, recv_until};
 use crate::tls::{self, Received};
 
 /// Bytes taken from the socket at once, when more than a few are there: a full TLS record and its overhead.
@@ -49,12 +52,13 @@ pub(super) struct Services {
     /// Buffers of [`READ`] bytes, for those who read at the moment.
     pub(super) buffers: Arc<Buffers>,
     pub(super) checks: Checks,
+    pub(super) limits: Limits,
 }
 
 impl Services {
-    pub(super) fn new(events: Sender<Event>, hasher: Arc<Hasher>, host: Host, checks: Checks) -> Self {
+    pub(super) fn new(events: Sender<Event>, hasher: Arc<Hasher>, host: Host, checks: Checks, limits: Limits) -> Self {
         let (budget, buffers) = (Budget::new(LARGE_MESSAGES), Buffers::new(READ, BUFFERS));
-        Self { events, hasher, host: Arc::new(host), budget, buffers, checks }
+        Self { events, hasher, host: Arc::new(host), budget, buffers, checks, limits }
     }
 }
 
@@ -67,6 +71,9 @@ struct Connection {
     budget: Arc<Budget>,
     buffers: Arc<Buffers>,
     checks: Checks,
+    pace: Pace,
+    /// Whether the peer has been faster than its pace, which was logged.
+    hurried: bool,
     /// What came with one read and is still to be passed on: all at once, so that the broker is woken once and what comes
     /// of it is sent together.
     said: Vec<Input>,
@@ -109,7 +116,10 @@ pub(super) fn serve(link: Arc<Link>, services: Services) {
     let host = Arc::clone(&services.host);
     match link.stream.alpn().as_deref() {
         Some(tls::MODERN) => run(link, services, Dialect::Modern, &mut Modern::new(host.realm())),
-        _ if host.takes_legacy() => run(link, services, Dialect::Legacy, &mut Legacy::new()),
+        _ if host.takes_legacy() => {
+            let message = services.limits.message;
+            run(link, services, Dialect::Legacy, &mut Legacy::new(message));
+        }
         _ => legacy::turn_away(&link),
     }
 }
@@ -117,7 +127,7 @@ pub(super) fn serve(link: Arc<Link>, services: Services) {
 /// Not a part of [`serve`], whose stack would hold what both wires need.
 #[inline(never)]
 fn run(link: Arc<Link>, services: Services, wire: Dialect, inbound: &mut impl Inbound) {
-    let Services { events, hasher, budget, buffers, checks, .. } = services;
+    let Services { events, hasher, budget, buffers, checks, limits, .. } = services;
     // One command is under way at a time, and it waits for one turn at a time.
     let (turn_sender, turns) = bounded(1);
     if events.send(Event::Connected(Arc::clone(&link), turn_sender, wire)).is_err() {
@@ -126,7 +136,9 @@ fn run(link: Arc<Link>, services: Services, wire: Dialect, inbound: &mut impl In
     let session = link.session;
     log_begin(&link, wire);
     let _farewell = Farewell(events.clone(), session);
-    let mut connection = Connection { link, events, turns, hasher, budget, buffers, checks, said: Vec::new() };
+    let pace = Pace::new(limits.messages, limits.bytes);
+    let (said, hurried) = (Vec::new(), false);
+    let mut connection = Connection { link, events, turns, hasher, budget, buffers, checks, pace, hurried, said };
     log_end(session, connection.read_all(inbound));
 }
 
@@ -151,7 +163,8 @@ impl Connection {
         let mut buffer = [0; WAITING];
         loop {
             for record in std::mem::take(&mut records) {
-                if inbound.take(self, &record).is_err() {
+                let wait = self.pace.bytes(record.len());
+                if self.pause(wait).and_then(|()| inbound.take(self, &record)).is_err() {
                     return Ok(());
                 }
             }
@@ -164,6 +177,22 @@ impl Connection {
             let read = self.link.stream.read_sparingly(&mut buffer, || self.buffers.lend(), &mut records);
             self.link.flush(); // what TLS itself had to answer
             received = read?;
+        }
+    }
+
+    /// Waits, because the peer says more than it may: what it says next stays in its socket meanwhile. What it said before is passed
+    /// on. The broker, which has nothing to say to it otherwise, ends the wait when the connection is over.
+    fn pause(&mut self, wait: Duration) -> Result<(), BrokerGone> {
+        if wait.is_zero() {
+            return Ok(());
+        }
+        self.pass_on()?;
+        if !std::mem::replace(&mut self.hurried, true) {
+            info!(session = %self.link.session, peer = %self.link.peer, "slowed down: it says more than the rates allow");
+        }
+        match recv_until(&self.turns, Instant::now().checked_add(wait)) {
+            Err(RecvTimeoutError::Disconnected) => Err(BrokerGone),
+            Err(RecvTimeoutError::Timeout) | Ok(_) => Ok(()),
         }
     }
 
@@ -190,6 +219,8 @@ impl Connection {
 
     /// Says something that took so many bytes: with the rest of the read, or at once when it is large.
     fn tell(&mut self, input: Input, len: usize) -> Result<(), BrokerGone> {
+        let wait = self.pace.message();
+        self.pause(wait)?;
         if len < LARGE {
             self.said.push(input);
             return Ok(());

@@ -82,7 +82,7 @@ fn acts(world: &mut World) {
 fn accounts(world: &mut World) {
     let session = world.connect(Dialect::Modern);
     let (user, password) = (UserName::new("zoe"), world::password("pw"));
-    world.request(session, RequestBody::Register { user: user.clone(), password: password.clone() });
+    world.request(session, RequestBody::Register { user: user.clone(), password: password.clone(), token: None });
     world.request(session, RequestBody::Login { user: user.clone(), password: password.clone() });
     world.request(session, world::announce(3, 3));
     world.request(session, RequestBody::Create { room: RoomName::new("#cave"), password, modern_only: true });

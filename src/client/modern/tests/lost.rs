@@ -181,13 +181,14 @@ fn attempts_to_connect_come_further_and_further_apart() {
 #[test]
 fn who_says_goodbye_is_heard() {
     let bye = |reason| What::Event(Event::bye(reason));
+    for reason in [ByeReason::Replaced, ByeReason::Idle, ByeReason::LoginTimeout] {
+        let mut world = World::with(&["alice", "bob"]);
+        world.hears(0, &bye(reason));
+        world.cut(0);
+        let ends = "FAILED The connection to the server is lost: cut.".to_owned();
+        assert_eq!(world.look(0), [format!("-- {}", reason.text()), ends]);
+    }
     let mut world = World::with(&["alice", "bob"]);
-    world.hears(0, &bye(ByeReason::Replaced));
-    world.cut(0);
-    assert_eq!(
-        world.look(0),
-        [format!("-- {}", ByeReason::Replaced.text()), "FAILED The connection to the server is lost: cut.".to_owned()]
-    );
     world.hears(1, &bye(ByeReason::PasswordChanged));
     world.cut(1);
     world.looked();

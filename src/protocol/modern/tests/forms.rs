@@ -7,7 +7,8 @@ use super::super::*;
 const LINES: &str = include_str!("../../../../tests/golden/modern-lines.txt");
 
 /// Fields of requests that may be absent.
-const OPTIONAL: [(&str, &str); 6] = [
+const OPTIONAL: [(&str, &str); 7] = [
+    ("register", "token"),
     ("create", "modern_only"),
     ("join", "password"),
     ("send", "encrypted_keys"),
