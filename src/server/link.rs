@@ -110,7 +110,8 @@ impl Link {
 
     fn drain(self: &Arc<Self>) {
         match self.stream.drain() {
-            Ok(()) if self.is_closing() => self.stream.shutdown(),
+            // What was queued since is another drain's to send, and then the end is, too.
+            Ok(()) if self.is_closing() && self.stream.pending() == 0 => self.stream.shutdown(),
             Ok(()) => {}
             Err(error) => self.give_up(&error),
         }
