@@ -230,6 +230,10 @@ impl Crowd {
         connection.say(text).with_context(|| format!("client {index}"))
     }
 
+    pub(crate) fn ping(&mut self, index: usize) -> Result<()> {
+        self.connections.get_mut(index).map_or(Ok(()), Connection::ping)
+    }
+
     pub(crate) fn ping_all(&mut self) -> Result<()> {
         self.connections.iter_mut().try_for_each(Connection::ping)
     }

@@ -19,6 +19,9 @@ use crate::wires::{Casting, Heard, Stage};
 /// How long nothing may be delivered before the server is given up.
 const STALL: Duration = Duration::from_secs(8);
 
+/// How often a member gives a sign of life.
+pub(crate) const PING: Duration = Duration::from_secs(25);
+
 /// How long at most what is under way is waited for, when the measurement is over.
 const DRAIN: Duration = Duration::from_secs(15);
 
@@ -175,6 +178,8 @@ pub(crate) struct Load {
     pub(crate) server: Server,
     tally: Tally,
     timetable: Option<Timetable>,
+    /// Signs of life, of one member after the other: whoever listens alone is taken for dead after 75 s.
+    pings: Timetable,
 }
 
 /// Starts the target's server, measures the cell, and ends the server.
@@ -209,7 +214,8 @@ impl Load {
             Mode::Open { rate } => Some(Timetable::new(rate, cell.members - 1)),
             Mode::Closed { .. } => None,
         };
-        Ok(Self { cell, text_size, crowd, server, tally: Tally::new(&cell), timetable })
+        let pings = Timetable::new((cell.rooms * cell.members) as f64 / PING.as_secs_f64(), 1);
+        Ok(Self { cell, text_size, crowd, server, tally: Tally::new(&cell), timetable, pings })
     }
 
     /// Brings all members into their rooms, and begins.
@@ -263,6 +269,9 @@ impl Load {
     fn go_on(&mut self, until: Duration) -> Result<()> {
         let mut last = (self.tally.deliveries, Instant::now());
         while self.tally.begun.elapsed() < until {
+            while let Some((number, _)) = self.pings.take(self.tally.begun.elapsed()) {
+                self.crowd.ping(number as usize % self.crowd.len().max(1))?;
+            }
             self.speak()?;
             let due = self.timetable.as_ref().map_or(until, |timetable| timetable.due().min(until));
             self.crowd.wake_after(due.saturating_sub(self.tally.begun.elapsed()))?;

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::accounts::Accounts;
 use crate::crowd::Crowd;
+use crate::load::PING;
 use crate::pace::Timetable;
 use crate::payload::Stamp;
 use crate::proc::Holdings;
@@ -62,6 +63,7 @@ struct Wear {
     crowd: Crowd,
     messages: Timetable,
     connections: Timetable,
+    pings: Timetable,
     text: usize,
     said: u64,
     renewed: u64,
@@ -74,7 +76,8 @@ impl Wear {
         let mut crowd = Crowd::new(server, casting)?;
         crowd.gather(MODERN, Stage::Joined)?;
         let (messages, connections) = (Timetable::new(MESSAGES, 1), Timetable::new(CONNECTIONS, 1));
-        Ok(Self { crowd, messages, connections, text: target.text_size(700), said: 0, renewed: 0 })
+        let pings = Timetable::new(MODERN as f64 / PING.as_secs_f64(), 1);
+        Ok(Self { crowd, messages, connections, pings, text: target.text_size(700), said: 0, renewed: 0 })
     }
 
     fn go_on(&mut self, elapsed: Duration) -> Result<()> {
@@ -89,6 +92,9 @@ impl Wear {
             let (room, place) = (number as usize % ROOMS, number as usize / ROOMS % (MEMBERS - 1) + 1);
             self.crowd.redial(room * MEMBERS + place, Stage::Joined)?;
             self.renewed += 1;
+        }
+        while let Some((number, _)) = self.pings.take(elapsed) {
+            self.crowd.ping(number as usize % MODERN)?;
         }
         self.crowd.pump(Some(Duration::from_millis(1)), |_, _| {})
     }
@@ -116,9 +122,6 @@ pub(crate) fn run(programs: &Programs, seconds: f64, json: bool) -> Result<Soak>
         if begun.elapsed().as_secs() >= samples.len() as u64 {
             samples.push((begun.elapsed().as_secs_f64(), Holdings::of(server.pid())?));
             tell(&samples, json)?;
-        }
-        if samples.len().is_multiple_of(25) {
-            wires.iter_mut().try_for_each(|wear| wear.crowd.ping_all())?;
         }
     }
     let [modern, legacy] = &wires;

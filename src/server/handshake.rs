@@ -169,9 +169,13 @@ impl Worker {
         }
     }
 
+    /// Those who are through are forgotten as soon as they are the next whose time would end.
     fn drop_overdue(&mut self) {
         let now = Instant::now();
-        while let Some((_, token)) = self.deadlines.pop_front_if(|(deadline, _)| *deadline <= now) {
+        let is_over = |waiting: &HashMap<_, _>, (deadline, token): &(Instant, Token)| {
+            *deadline <= now || !waiting.contains_key(token)
+        };
+        while let Some((_, token)) = self.deadlines.pop_front_if(|next| is_over(&self.waiting, next)) {
             if let Some(mut handshake) = self.waiting.remove(&token) {
                 debug!(peer = %handshake.peer, "dropped: its handshake took too long");
                 let _ = self.poll.registry().deregister(&mut handshake.socket); // closing it does the same
