@@ -12,9 +12,6 @@ use std::net::TcpStream;
 
 const GROWTH: usize = 64 * 1024 * 1024;
 
-/// What floods are not slowed down by: they are to meet what is behind that.
-const FLOODS: &[&str] = &["--no-rate-limits"];
-
 #[test]
 fn silence_and_half_handshakes_hold_nobody_up() {
     let dir = tempfile::tempdir().unwrap();
@@ -65,7 +62,7 @@ fn a_handshake_that_is_broken_off_ends_nothing() {
 #[test]
 fn a_member_who_never_reads_blocks_no_room_and_is_dropped() {
     let dir = tempfile::tempdir().unwrap();
-    let server = Server::start_with(dir.path(), FLOODS);
+    let server = Server::start_without_rates(dir.path());
     let mut couple = Couple::new(&server);
     let mut stuck = server.user("stuck");
     stuck.asks("/join lobby pw", "stuck joined the chat!");
@@ -91,7 +88,7 @@ fn a_member_who_never_reads_blocks_no_room_and_is_dropped() {
 #[test]
 fn a_message_without_an_end_is_bounded_and_answered() {
     let dir = tempfile::tempdir().unwrap();
-    let server = Server::start_with(dir.path(), FLOODS);
+    let server = Server::start_without_rates(dir.path());
     let mut couple = Couple::new(&server);
     let before = server.memory();
     let mut endless = server.connect();
@@ -117,7 +114,7 @@ fn crowded(entries: usize) -> String {
 #[test]
 fn large_packages_of_strangers_fill_no_memory_and_delay_nobody() {
     let dir = tempfile::tempdir().unwrap();
-    let server = Server::start_with(dir.path(), FLOODS);
+    let server = Server::start_without_rates(dir.path());
     let mut couple = Couple::new(&server);
     let before = server.memory();
     let strangers: Vec<_> = (0..30)
@@ -168,7 +165,7 @@ fn endless_names_and_endless_keys_cost_the_others_nothing() {
 #[test]
 fn answers_to_an_impatient_peer_are_all_delivered() {
     let dir = tempfile::tempdir().unwrap();
-    let server = Server::start_with(dir.path(), FLOODS);
+    let server = Server::start_without_rates(dir.path());
     for _ in 0..5 {
         let mut peer = server.connect();
         (0..20_000).for_each(|_| peer.stream.queue(b"x"));

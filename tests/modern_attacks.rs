@@ -17,9 +17,6 @@ use secure_chat::transcript::{RunId, Signature, Verb};
 
 const GROWTH: usize = 64 * 1024 * 1024;
 
-/// What floods are not slowed down by: they are to meet what is behind that.
-const FLOODS: &[&str] = &["--no-rate-limits"];
-
 #[test]
 fn lines_without_an_end_cost_no_memory_and_delay_nobody() {
     let dir = tempfile::tempdir().unwrap();
@@ -48,7 +45,7 @@ fn lines_without_an_end_cost_no_memory_and_delay_nobody() {
 #[test]
 fn each_line_of_garbage_is_answered_by_one_error_and_ends_nothing() {
     let dir = tempfile::tempdir().unwrap();
-    let server = Server::start_with(dir.path(), FLOODS);
+    let server = Server::start_without_rates(dir.path());
     let mut couple = Couple::new(&server);
     let mut peer = ModernPeer::guest(server.address);
     let mut random = 7u64;
@@ -118,7 +115,7 @@ fn lines_that_come_byte_by_byte_hold_nobody_up() {
 #[test]
 fn a_member_who_never_reads_is_dropped_and_the_others_lose_nothing() {
     let dir = tempfile::tempdir().unwrap();
-    let server = Server::start_with(dir.path(), FLOODS);
+    let server = Server::start_without_rates(dir.path());
     let mut couple = Couple::new(&server);
     let _stuck = Member::new(&server, "stuck", 3);
     couple.still_talk();
@@ -143,7 +140,7 @@ fn a_member_who_never_reads_is_dropped_and_the_others_lose_nothing() {
 #[test]
 fn answers_to_an_impatient_peer_are_all_delivered() {
     let dir = tempfile::tempdir().unwrap();
-    let server = Server::start_with(dir.path(), FLOODS);
+    let server = Server::start_without_rates(dir.path());
     let mut peer = ModernPeer::guest(server.address);
     for i in 0..20_000 {
         peer.stream.queue(format!("{{\"type\":\"ping\",\"id\":{i}}}\n").as_bytes());

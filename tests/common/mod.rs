@@ -67,12 +67,9 @@ impl Server {
         Self::try_start(dir, arguments).unwrap_or_else(|log| panic!("the server did not start: {log}"))
     }
 
-    /// The same for a flood that is to meet what is behind the limits of rates, if this server has any.
+    /// The same for a flood that is not to be slowed down, but to meet what is behind that.
     pub fn start_without_rates(dir: &Path) -> Self {
-        const OPTION: &str = "--no-rate-limits";
-        let help = Command::new(env!("CARGO_BIN_EXE_chat-server")).arg("--help").output().unwrap();
-        let has_it = String::from_utf8(help.stdout).unwrap().contains(OPTION);
-        Self::start_with(dir, if has_it { &[OPTION] } else { &[] })
+        Self::start_with(dir, &["--no-rate-limits"])
     }
 
     /// Starts the server; its log when it ends instead of listening.
