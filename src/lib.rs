@@ -27,8 +27,11 @@
 //! files, threads, channels, clocks or rustls in them. Time comes in as an argument.
 
 pub mod chat;
+#[cfg(not(all(test, feature = "model")))] // its threads are not modelled
 pub mod client;
 pub mod crypto;
+#[cfg(all(test, feature = "model"))]
+mod model;
 pub mod names;
 pub mod process;
 pub mod prompt;

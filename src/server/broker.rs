@@ -3,7 +3,7 @@
 
 use std::iter;
 use std::ops::Range;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use tracing::{debug, info, warn};
 
@@ -15,7 +15,7 @@ use crate::server::clock::unix_ms;
 use crate::server::lines::Said;
 use crate::server::mailbox::{Event, Order, Turn};
 use crate::server::peer::{Peer, Scratch};
-use crate::server::sync::{Receiver, RecvTimeoutError, Sender, Share, recv_until};
+use crate::server::sync::{Instant, Receiver, RecvTimeoutError, Sender, Share, recv_until};
 
 /// Inputs for the hub after which a turn takes no more events: what comes out of a turn goes to each recipient in one write.
 const TURN: usize = 256;

@@ -10,14 +10,9 @@ use rustls::{ServerConfig, ServerConnection};
 use socket2::{SockRef, TcpKeepalive};
 use tracing::{debug, warn};
 
-use crate::chat::SessionId;
-use crate::server::connection::{self, Services};
-use crate::server::limits::Limits;
-use crate::server::link::{Link, STACK};
-use crate::server::seats::{Place, Seats};
-use crate::server::sync::{
-    Arc, AtomicBool, AtomicUsize, Builder, JoinHandle, Ordering, Presence, Receiver, Sender, unbounded,
-};
+use crate::server::reception::Reception;
+use crate::server::seats::Place;
+use crate::server::sync::{Arc, AtomicBool, Builder, JoinHandle, Ordering, Receiver, Sender, unbounded};
 use crate::tls::Stream;
 
 const WAKE: Token = Token(usize::MAX);
@@ -27,17 +22,6 @@ const GRACE: Duration = Duration::from_secs(30);
 
 /// Silence after which the kernel asks whether the peer is still there, and how often it asks.
 const KEEPALIVE: Duration = Duration::from_secs(60);
-
-/// What a finished handshake needs to become a connection.
-#[derive(Clone)]
-pub(super) struct Reception {
-    pub(super) tls: Arc<ServerConfig>,
-    pub(super) services: Services,
-    pub(super) limits: Limits,
-    pub(super) presence: Presence,
-    pub(super) next_session: Arc<AtomicUsize>,
-    pub(super) drains: Arc<Seats>,
-}
 
 struct Newcomer {
     socket: TcpStream,
@@ -53,7 +37,7 @@ pub(super) struct Handshakes {
 }
 
 impl Handshakes {
-    pub(super) fn start(threads: usize, reception: &Reception) -> io::Result<Self> {
+    pub(super) fn start(threads: usize, tls: &Arc<ServerConfig>, reception: &Reception) -> io::Result<Self> {
         let stopped = Arc::new(AtomicBool::new(false));
         let threads = (0..threads).map(|i| {
             let poll = Poll::new()?;
@@ -63,6 +47,7 @@ impl Handshakes {
             let worker = Worker {
                 poll,
                 newcomers,
+                tls: Arc::clone(tls),
                 reception: reception.clone(),
                 stopped: Arc::clone(&stopped),
                 waiting: HashMap::new(),
@@ -110,6 +95,7 @@ enum Progress {
 struct Worker {
     poll: Poll,
     newcomers: Receiver<Newcomer>,
+    tls: Arc<ServerConfig>,
     reception: Reception,
     stopped: Arc<AtomicBool>,
     waiting: HashMap<Token, Handshake>,
@@ -143,7 +129,7 @@ impl Worker {
     fn begin(&mut self, Newcomer { socket, peer, place }: Newcomer) {
         let token = Token(self.next);
         self.next = (self.next + 1) % WAKE.0;
-        match Handshake::new(socket, peer, place, &self.reception, self.poll.registry(), token) {
+        match Handshake::new(socket, peer, place, &self.tls, self.poll.registry(), token) {
             Ok(handshake) => {
                 self.waiting.insert(token, handshake);
                 self.deadlines.push_back((Instant::now() + self.reception.limits.handshake, token));
@@ -165,7 +151,16 @@ impl Worker {
         }
         match progress {
             Err(error) => debug!(peer = %handshake.peer, %error, "handshake failed"),
-            Ok(_) => self.reception.receive(handshake),
+            Ok(_) => self.pass_on(handshake),
+        }
+    }
+
+    /// Passes a finished handshake on, as a blocking socket.
+    fn pass_on(&self, Handshake { socket, peer, tls, place }: Handshake) {
+        let socket = TcpStream::from(socket);
+        match prepare(&socket) {
+            Ok(()) => self.reception.receive(Stream::new(socket, tls.into()), peer, place),
+            Err(error) => debug!(%peer, %error, "dropped after its handshake"),
         }
     }
 
@@ -189,7 +184,7 @@ impl Handshake {
         socket: TcpStream,
         peer: SocketAddr,
         place: Place,
-        reception: &Reception,
+        tls: &Arc<ServerConfig>,
         registry: &Registry,
         token: Token,
     ) -> io::Result<Self> {
@@ -197,7 +192,7 @@ impl Handshake {
         socket.set_nodelay(true)?;
         let mut socket = mio::net::TcpStream::from_std(socket);
         registry.register(&mut socket, token, Interest::READABLE | Interest::WRITABLE)?;
-        let tls = ServerConnection::new(Arc::clone(&reception.tls)).map_err(io::Error::other)?;
+        let tls = ServerConnection::new(Arc::clone(tls)).map_err(io::Error::other)?;
         Ok(Self { socket, peer, tls, place })
     }
 
@@ -235,32 +230,6 @@ impl Handshake {
             }
         }
         Ok(true)
-    }
-}
-
-impl Reception {
-    /// Gives a finished handshake its thread.
-    fn receive(&self, Handshake { socket, peer, tls, place }: Handshake) {
-        let socket = TcpStream::from(socket);
-        if let Err(error) = prepare(&socket) {
-            return debug!(%peer, %error, "dropped after its handshake");
-        }
-        let session = SessionId(self.next_session.fetch_add(1, Ordering::Relaxed) as u64);
-        let stream = Stream::new(socket, tls.into());
-        let (presence, drains) = (self.presence.clone(), Arc::clone(&self.drains));
-        let link = Arc::new(Link::new(session, peer, stream, self.limits.outbox, presence, drains));
-        if !connection::greet(&link, &self.services) {
-            return;
-        }
-        let (services, presence) = (self.services.clone(), self.presence.clone());
-        let serve = move || {
-            connection::serve(link, services);
-            drop((place, presence));
-        };
-        let thread = Builder::new().name(format!("session-{session}")).stack_size(STACK).spawn(serve);
-        if let Err(error) = thread {
-            warn!(%peer, %error, "turned away: no thread for it");
-        }
     }
 }
 

@@ -12,27 +12,37 @@
 //! Waits form a DAG: connections wait for checks, which wait for nobody; connections, handshakes and the store wait for the
 //! broker, the broker for nobody.
 
+#![cfg_attr(all(test, feature = "model"), allow(dead_code, unused_imports, reason = "not all of it is modelled"))]
+
 mod broker;
 mod checks;
 mod clock;
 mod connection;
 mod conversion;
 mod error;
+#[cfg(not(all(test, feature = "model")))]
 mod handshake;
 mod hashing;
 mod host;
 mod limits;
 mod lines;
 mod link;
+#[cfg(not(all(test, feature = "model")))]
 mod listener;
 mod mailbox;
 mod maintenance;
+#[cfg(all(test, feature = "model"))]
+mod model;
 mod options;
 mod pace;
 mod peer;
 mod quantity;
+mod reception;
+mod running;
 mod seats;
+#[cfg(not(all(test, feature = "model")))]
 mod setup;
+#[cfg(not(all(test, feature = "model")))]
 mod signals;
 mod storage;
 mod sync;
@@ -40,9 +50,8 @@ mod sync;
 use std::io::{self, Write};
 use std::net::SocketAddr;
 use std::num::NonZero;
-use std::time::Duration;
 
-use tracing::{info, warn};
+use tracing::info;
 
 pub use error::ServerError;
 pub use limits::{LimitOptions, RegistrationPolicy};
@@ -57,14 +66,17 @@ use crate::transcript::Realm;
 use broker::Broker;
 use checks::Checks;
 use connection::Services;
-use handshake::{Handshakes, Reception};
+#[cfg(not(all(test, feature = "model")))]
+use handshake::Handshakes;
 use hashing::Hasher;
 use host::Host;
+#[cfg(not(all(test, feature = "model")))]
 use listener::Listener;
-use mailbox::Event;
+use reception::Reception;
+use running::{Running, join};
 use seats::{Hall, Seats};
 use storage::Storage;
-use sync::{Arc, AtomicBool, AtomicUsize, Builder, JoinHandle, Ordering, bounded, presence, unbounded};
+use sync::{Arc, AtomicBool, AtomicUsize, Builder, JoinHandle, bounded, presence, unbounded};
 
 /// Events that may wait for the broker before those who send them wait.
 const EVENTS: usize = 1024;
@@ -79,13 +91,11 @@ const HANDSHAKE_THREADS: usize = 4;
 /// Most threads that check keys and signatures.
 const CHECK_THREADS: usize = 4;
 
-/// How long connections may take to end after their sessions have.
-const FAREWELL: Duration = Duration::from_secs(5);
-
 /// Runs the server until SIGINT or SIGTERM.
 ///
 /// # Errors
 /// [`ServerError`] when it cannot start; once it serves, it ends in order.
+#[cfg(not(all(test, feature = "model")))]
 pub fn run(options: &Options) -> Result<(), ServerError> {
     process::give_up(options.core_dumps);
     let identity = setup::identity(&options.files)?;
@@ -107,14 +117,13 @@ pub fn run(options: &Options) -> Result<(), ServerError> {
     let realm = host.realm();
     let checks = Checks::start(cores.min(CHECK_THREADS), &present).map_err(no_thread)?;
     let reception = Reception {
-        tls,
         services: Services::new(events.clone(), Arc::clone(&hasher), host, checks, limits),
         limits,
         presence: present,
         next_session: Arc::new(AtomicUsize::new(1)),
         drains: Seats::new(limits.connections / CONNECTIONS_PER_DRAIN),
     };
-    let handshakes = Handshakes::start(cores.min(HANDSHAKE_THREADS), &reception).map_err(no_thread)?;
+    let handshakes = Handshakes::start(cores.min(HANDSHAKE_THREADS), &tls, &reception).map_err(no_thread)?;
     drop(reception);
     let hall = Hall::new(limits.connections, limits.connections_per_network);
     let (listener, stopper) = Listener::new(socket, handshakes, hall).map_err(no_thread)?;
@@ -138,17 +147,8 @@ pub fn run(options: &Options) -> Result<(), ServerError> {
 
     let _: Result<(), _> = end.recv(); // until the signal drops the other end
     info!("ending");
-    stop_conversion.store(true, Ordering::Relaxed);
-    stopper.stop();
-    join(listener);
-    let _ = events.send(Event::Shutdown); // a broker that has panicked needs no telling; joining it says so
-    drop(events);
-    join(broker);
-    join(conversion);
-    join(storage);
-    if !all_gone.wait(FAREWELL) {
-        warn!("connections were still busy");
-    }
+    let running = Running { events, stop_conversion, listener, broker, conversion, storage, all_gone };
+    running.end(|| stopper.stop());
     info!(hashes = hasher.hashes(), "ended");
     Ok(())
 }
@@ -168,12 +168,6 @@ fn no_thread(error: io::Error) -> ServerError {
 
 fn spawn(name: &str, run: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>, ServerError> {
     Builder::new().name(name.into()).spawn(run).map_err(no_thread)
-}
-
-fn join(thread: JoinHandle<()>) {
-    if thread.join().is_err() {
-        warn!("a thread had panicked");
-    }
 }
 
 /// Says, on standard output, that connections are accepted. Whoever started the server may have closed it.

@@ -125,6 +125,7 @@ impl Peer {
     }
 }
 
+#[cfg(not(feature = "model"))] // over real sockets
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -1,7 +1,7 @@
 //! The thread that owns the disk: commits changes in groups and folds the journal.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use tracing::{error, info, warn};
 
@@ -9,7 +9,10 @@ use crate::chat::{Change, Input, SessionId};
 use crate::protocol::KeyAnnouncement;
 use crate::server::clock::unix_seconds;
 use crate::server::mailbox::{Event, Order};
-use crate::server::sync::{Receiver, RecvTimeoutError, Sender};
+#[cfg(all(test, feature = "model"))]
+use crate::server::model::disk::{KeyFile, Store};
+use crate::server::sync::{Instant, Receiver, RecvTimeoutError, Sender};
+#[cfg(not(all(test, feature = "model")))]
 use crate::store::{KeyFile, Store};
 
 /// Most changes in one group.

@@ -1,11 +1,19 @@
 //! The locks, channels and threads of the server, in one place: a model checker can stand in for them here.
 
-pub(super) use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-pub(super) use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-pub(super) use std::thread::{Builder, JoinHandle};
-use std::time::Instant;
+#[cfg(not(all(test, feature = "model")))]
+pub(super) use self::real::*;
+#[cfg(all(test, feature = "model"))]
+pub(super) use crate::model::threads::*;
 
-pub(super) use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded, unbounded};
+#[cfg(not(all(test, feature = "model")))]
+mod real {
+    pub(crate) use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+    pub(crate) use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+    pub(crate) use std::thread::{Builder, JoinHandle};
+    pub(crate) use std::time::Instant;
+
+    pub(crate) use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded, unbounded};
+}
 
 /// Takes a lock. A thread that panicked with it leaves data that is still good enough to go on with: every critical section
 /// of the server is a single step.

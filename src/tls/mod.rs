@@ -2,7 +2,9 @@
 
 mod certificate;
 mod config;
+mod socket;
 mod stream;
+#[cfg(not(feature = "model"))] // over real sockets
 #[cfg(test)]
 pub(crate) mod tests;
 mod verify;

@@ -5,12 +5,18 @@
 //! the socket is full: then it moves to a buffer that belongs to the one caller of [`Stream::drain`]. A stream whose peer keeps up
 //! has no buffer of its own.
 
+#![cfg_attr(
+    all(test, feature = "model"),
+    allow(private_interfaces, reason = "a stand-in for a socket is no part of the crate")
+)]
+
 use std::io::{self, BufRead, IoSlice, Read, Write};
-use std::net::{Shutdown, TcpStream};
-use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::net::Shutdown;
+use std::time::Duration;
 
 use rustls::{Connection, ProtocolVersion};
+
+use crate::tls::socket::{Instant, Mutex, MutexGuard, PoisonError, TcpStream, receive_now, send_now, send_pieces_now};
 
 /// The label of the secret that both ends of a connection share and no other connection has (RFC 8446, section 7.5).
 const EXPORTER: &[u8] = b"EXPORTER-secure-chat/1";
@@ -442,48 +448,4 @@ fn uninterrupted<T>(mut call: impl FnMut() -> io::Result<T>) -> io::Result<T> {
             result => return result,
         }
     }
-}
-
-/// Takes what is there already, on a socket that blocks for its reader.
-#[cfg(unix)]
-fn receive_now(socket: &TcpStream, buffer: &mut [u8]) -> io::Result<usize> {
-    use rustix::net::{RecvFlags, recv};
-    let (len, _) = recv(socket, buffer, RecvFlags::DONTWAIT)?;
-    Ok(len)
-}
-
-/// Where no such call exists, the next read takes it.
-#[cfg(not(unix))]
-fn receive_now(_: &TcpStream, _: &mut [u8]) -> io::Result<usize> {
-    Err(io::ErrorKind::WouldBlock.into())
-}
-
-/// One send that never waits, on a socket that blocks for its reader.
-#[cfg(unix)]
-fn send_now(socket: &TcpStream, bytes: &[u8]) -> io::Result<usize> {
-    Ok(rustix::net::send(socket, bytes, NOW)?)
-}
-
-/// The same of several pieces.
-#[cfg(unix)]
-fn send_pieces_now(socket: &TcpStream, pieces: &[IoSlice<'_>]) -> io::Result<usize> {
-    use rustix::net::{SendAncillaryBuffer, sendmsg};
-    Ok(sendmsg(socket, pieces, &mut SendAncillaryBuffer::default(), NOW)?)
-}
-
-#[cfg(target_os = "linux")]
-const NOW: rustix::net::SendFlags = rustix::net::SendFlags::DONTWAIT.union(rustix::net::SendFlags::NOSIGNAL);
-#[cfg(all(unix, not(target_os = "linux")))]
-const NOW: rustix::net::SendFlags = rustix::net::SendFlags::DONTWAIT;
-
-/// Where no such send exists, every write is a drain.
-#[cfg(not(unix))]
-fn send_now(_: &TcpStream, _: &[u8]) -> io::Result<usize> {
-    Err(io::ErrorKind::WouldBlock.into())
-}
-
-/// The same.
-#[cfg(not(unix))]
-fn send_pieces_now(_: &TcpStream, _: &[IoSlice<'_>]) -> io::Result<usize> {
-    Err(io::ErrorKind::WouldBlock.into())
 }

@@ -1,0 +1,127 @@
+//! What is saved, and the permits for work.
+
+use std::time::Duration;
+
+use super::scene::{Bounds, Scene};
+use super::{any, pause, play};
+use crate::chat::{Change, Dialect};
+use crate::model::time::{self, JoinHandle, spawn};
+use crate::names::{Password, UserName};
+use crate::protocol::modern::{Answer, ErrorCode, RequestBody};
+use crate::server::sync::{Arc, AtomicUsize, Budget, Ordering, Semaphore};
+
+/// Bob changes what his account allows; what he was answered.
+fn change(scene: &Scene) -> JoinHandle<Option<Answer>> {
+    let mut bob = scene.connect(Dialect::Modern);
+    spawn("bob", move || {
+        bob.logs_in("bob")?;
+        bob.asks(RequestBody::Account { password: Password::new("pw"), legacy: false });
+        bob.answer()
+    })
+}
+
+fn changed() -> Change {
+    Change::SetLegacyLogin { user: UserName::new("bob"), allowed: false }
+}
+
+#[test]
+fn a_success_is_told_when_it_is_on_the_disk_and_a_failure_when_it_is_not() {
+    play(150, || {
+        let scene = Scene::begin(Bounds { events: 1, ..Bounds::default() });
+        let bob = change(&scene);
+        // She keeps the broker's channel full.
+        let carol = scene.connect(Dialect::Legacy);
+        let carol = spawn("carol", move || {
+            carol.comes("carol");
+            (0..6).for_each(|_| carol.chats("hello"));
+            carol.hears_out()
+        });
+        let disk = scene.disk.clone();
+        let saboteur = spawn("saboteur", move || {
+            pause();
+            disk.fail();
+        });
+        match bob.join().unwrap() {
+            Some(Answer::Ok { .. }) => assert!(scene.disk.has(&changed()), "told too early"),
+            Some(Answer::Error { code: ErrorCode::NotSaved, .. }) => assert!(!scene.disk.has(&changed())),
+            other => panic!("{other:?}"),
+        }
+        saboteur.join().unwrap();
+        assert_eq!(scene.end(), Duration::ZERO, "a disk that fails holds nobody up");
+        carol.join().unwrap();
+    });
+}
+
+/// The disk works, and the server ends while the change is under way.
+#[test]
+fn the_end_waits_for_what_is_being_saved() {
+    play(100, || {
+        let scene = Scene::begin(Bounds::default());
+        let bob = change(&scene);
+        pause();
+        let disk = scene.disk.clone();
+        assert_eq!(scene.end(), Duration::ZERO, "somebody was waited for in vain");
+        assert!(disk.is_at_rest(), "something was not folded");
+        if let Some(Answer::Ok { .. }) = bob.join().unwrap() {
+            assert!(disk.has(&changed()), "it was told, and is lost");
+        }
+    });
+}
+
+/// More who work than permits: never more at once, and everybody's turn comes.
+#[test]
+fn everybody_gets_a_permit_and_a_share_in_the_end() {
+    play(200, || {
+        time::start();
+        let (permits, budget) = (Arc::new(Semaphore::new(1)), Budget::new(10));
+        let working = Arc::new(AtomicUsize::new(0));
+        let threads: Vec<_> = (0..4)
+            .map(|n| {
+                let (permits, budget, working) = (Arc::clone(&permits), Arc::clone(&budget), Arc::clone(&working));
+                spawn("worker", move || {
+                    for _ in 0..2 {
+                        let share = budget.take(4 * n);
+                        permits.with_permit(|| {
+                            assert_eq!(working.fetch_add(1, Ordering::SeqCst), 0, "two have the only permit");
+                            shuttle::thread::yield_now();
+                            working.fetch_sub(1, Ordering::SeqCst);
+                        });
+                        drop(share);
+                    }
+                })
+            })
+            .collect();
+        threads.into_iter().for_each(|thread| thread.join().unwrap());
+    });
+}
+
+/// One permit for hashing, one thread for checks, two seats; peers that go while they wait for them.
+#[test]
+fn permits_and_seats_come_back_from_those_who_went() {
+    play(80, || {
+        let bounds = Bounds { seats: 3, ..Bounds::default() };
+        let scene = Scene::begin(bounds);
+        let gone: Vec<_> = ["alice", "bob"]
+            .into_iter()
+            .map(|user| {
+                let mut peer = scene.connect(Dialect::Modern);
+                let scissors = peer.scissors();
+                let peer = spawn(user, move || match user {
+                    "bob" => _ = peer.comes_as_owner(),
+                    user => _ = peer.logs_in(user),
+                });
+                (0..any(3)).for_each(|_| pause());
+                scissors.cut();
+                peer
+            })
+            .collect();
+        gone.into_iter().for_each(|peer| peer.join().unwrap());
+        time::sleep(Duration::from_secs(1));
+        assert_eq!(scene.free_seats(), bounds.seats, "a seat was lost");
+        // A permit that was lost would keep her waiting for ever; so would a seat.
+        let mut carol = scene.connect(Dialect::Modern);
+        assert!(carol.logs_in("carol").is_some());
+        drop(carol);
+        assert_eq!(scene.end(), Duration::ZERO, "somebody was waited for in vain");
+    });
+}
