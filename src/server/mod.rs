@@ -30,6 +30,7 @@ mod link;
 #[cfg(not(all(test, feature = "model")))]
 mod listener;
 mod mailbox;
+#[cfg(not(all(test, feature = "model")))]
 mod maintenance;
 #[cfg(all(test, feature = "model"))]
 mod model;
@@ -55,6 +56,7 @@ use tracing::info;
 
 pub use error::ServerError;
 pub use limits::{LimitOptions, RegistrationPolicy};
+#[cfg(not(all(test, feature = "model")))]
 pub use maintenance::perform;
 pub use options::{Command, CommandLine, Files, Options};
 

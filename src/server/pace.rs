@@ -1,9 +1,10 @@
 //! How fast one connection may speak. Who is faster is not refused: the connection's thread reads on later, and TCP tells the peer.
 //! So nothing is lost, and nobody else notices.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use crate::chat::{Level, Rate};
+use crate::server::sync::Instant;
 
 /// What one connection has said lately.
 pub(super) struct Pace {

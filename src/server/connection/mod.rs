@@ -6,7 +6,7 @@ mod legacy;
 mod modern;
 
 use std::io;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use tracing::info;
 
@@ -21,7 +21,7 @@ use crate::server::limits::Limits;
 use crate::server::link::Link;
 use crate::server::mailbox::{Event, Turn};
 use crate::server::pace::Pace;
-use crate::server::sync::{Arc, Budget, Buffers, Receiver, RecvTimeoutError, Sender, bounded, recv_until};
+use crate::server::sync::{Arc, Budget, Buffers, Instant, Receiver, RecvTimeoutError, Sender, bounded, recv_until};
 use crate::tls::{self, Received};
 
 /// Bytes taken from the socket at once, when more than a few are there: a full TLS record and its overhead.

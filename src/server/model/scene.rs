@@ -1,6 +1,6 @@
 //! A server without sockets, and what a scene asks of it.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::LazyLock;
 use std::time::Duration;
 
@@ -11,20 +11,22 @@ use sha2::Sha256;
 
 use super::client::Client;
 use super::disk::{Disk, KeyFile, Store};
-use crate::chat::{Change, Dialect, Directory, Hub, Verifier};
+use crate::chat::{Change, Dialect, Directory, Hub, Rate, Verifier};
 use crate::crypto::SigningKey;
 use crate::model::socket;
 use crate::model::time::{self, spawn};
 use crate::names::{RoomName, UserName};
+use crate::protocol::MAX_MESSAGE;
 use crate::server::broker::Broker;
 use crate::server::checks::Checks;
 use crate::server::connection::Services;
 use crate::server::conversion;
 use crate::server::hashing::Hasher;
 use crate::server::host::Host;
+use crate::server::limits::Limits;
 use crate::server::reception::Reception;
 use crate::server::running::Running;
-use crate::server::seats::Seats;
+use crate::server::seats::{Hall, Seats};
 use crate::server::storage::Storage;
 use crate::server::sync::{Arc, AtomicBool, AtomicUsize, Instant, Sender, bounded, presence, unbounded};
 use crate::tls::{Offer, Roots, ServerIdentity, Stream, client_config, server_config};
@@ -35,6 +37,9 @@ const PEOPLE: [&str; 4] = ["god", "alice", "bob", "carol"];
 
 /// How long a peer whose socket is full may take nothing, as in `server/handshake.rs`.
 const GRACE: Duration = Duration::from_secs(30);
+
+/// Where everybody comes from.
+const HERE: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 1);
 
 /// Drains at the same time: enough, also with those that have given back and are about to end.
 const DRAINS: usize = 16;
@@ -73,13 +78,28 @@ impl Default for Bounds {
     }
 }
 
+impl Bounds {
+    fn limits(&self) -> Limits {
+        let (connections, unbounded) = (self.seats, Rate::NONE);
+        Limits {
+            connections,
+            connections_per_network: connections,
+            handshake: Duration::MAX,
+            outbox: self.outbox,
+            message: MAX_MESSAGE,
+            messages: unbounded,
+            bytes: unbounded,
+        }
+    }
+}
+
 /// A server that runs.
 pub(super) struct Scene {
     bounds: Bounds,
     running: Running,
     /// Handshakes that are finished, for the listener; `None` is its end.
     arrivals: Sender<Option<Stream>>,
-    seats: Arc<Seats>,
+    hall: Arc<Hall>,
     drains: Arc<Seats>,
     pub(super) disk: Disk,
 }
@@ -95,13 +115,14 @@ impl Scene {
         let host = Host::new(SigningKey::from_seed(&[9; 32]), None, true);
         let realm = host.realm();
         let checks = Checks::start(1, &present).unwrap();
-        let (seats, drains) = (Seats::new(bounds.seats), Seats::new(DRAINS));
+        let (hall, drains) = (Hall::new(bounds.seats, bounds.seats), Seats::new(DRAINS));
+        let limits = bounds.limits();
         let reception = Reception {
-            services: Services::new(events.clone(), Arc::clone(&hasher), host, checks),
+            services: Services::new(events.clone(), Arc::clone(&hasher), host, checks, limits),
+            limits,
             presence: present,
             next_session: Arc::new(AtomicUsize::new(1)),
             drains: Arc::clone(&drains),
-            outbox: bounds.outbox,
         };
         let disk = Disk::default();
         let storage = Storage::new(Store(disk.clone()), KeyFile(disk.clone()), events.clone(), false);
@@ -114,15 +135,15 @@ impl Scene {
             spawn("conversion", move || conversion::run(Vec::new(), &hasher, &events, &stop))
         };
         let (arrivals, newcomers) = unbounded();
-        let free = Arc::clone(&seats);
+        let entrance = Arc::clone(&hall);
         let listener = spawn("listener", move || {
             while let Ok(Some(stream)) = newcomers.recv() {
-                let Some(seat) = free.take() else { continue };
-                reception.receive(stream, SocketAddr::from(([127, 0, 0, 1], 1)), seat);
+                let Ok(place) = entrance.enter(HERE.ip()) else { continue };
+                reception.receive(stream, HERE, place);
             }
         });
         let running = Running { events, stop_conversion, listener, broker, conversion, storage, all_gone };
-        Self { bounds, running, arrivals, seats, drains, disk }
+        Self { bounds, running, arrivals, hall, drains, disk }
     }
 
     /// Somebody who has shaken hands.
@@ -134,18 +155,19 @@ impl Scene {
 
     /// Connections that could still be taken, once nothing happens any more.
     pub(super) fn free_seats(&self) -> usize {
-        free(&self.seats)
+        let places = std::iter::from_fn(|| self.hall.enter(HERE.ip()).ok());
+        places.collect::<Vec<_>>().len()
     }
 
     /// Ends the server as a signal does; gives how long it took.
     pub(super) fn end(self) -> Duration {
-        let Self { running, arrivals, seats, drains, disk, .. } = self;
+        let Self { running, arrivals, hall, drains, disk, .. } = self;
         let begun = Instant::now();
         running.end(|| arrivals.send(None).unwrap());
         let took = begun.elapsed();
         if took < Duration::from_secs(1) {
             assert_eq!(free(&drains), DRAINS, "a place for a drain was lost");
-            drop(seats);
+            drop(hall);
             drop(disk);
         }
         took

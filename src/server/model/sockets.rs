@@ -1,5 +1,6 @@
 //! Full sockets: the drain takes over from the broker, and gives back.
 
+use std::io::IoSlice;
 use std::time::Duration;
 
 use super::client::Client;
@@ -48,7 +49,7 @@ fn a_slow_reader_gets_every_byte_once_and_in_order() {
         let mut scratch = Vec::new();
         for turn in 0..5 {
             link.stream.queue(format!("{turn} a").as_bytes()); // as the broker has it for what goes to one alone
-            link.send(&mut scratch, |sealer| sealer.seal(format!("{turn} b").as_bytes()));
+            link.send(&mut scratch, |sealer| sealer.seal(&[IoSlice::new(format!("{turn} b").as_bytes())]));
         }
         link.close();
         let heard = reader.join().unwrap();
@@ -71,9 +72,9 @@ fn what_is_said_last_is_not_cut_off_by_a_drain_that_had_sent_what_came_before() 
         time::start();
         let (link, mut client, drains, absence) = link(48, OUTBOX);
         let mut scratch = Vec::new();
-        link.send(&mut scratch, |sealer| sealer.seal(b"more than the socket holds at once"));
+        link.send(&mut scratch, |sealer| sealer.seal(&[IoSlice::new(b"more than the socket holds at once")]));
         assert!(client.waits_for("more than the socket holds at once"));
-        link.send(&mut scratch, |sealer| sealer.seal(b"what is said last, and is as long"));
+        link.send(&mut scratch, |sealer| sealer.seal(&[IoSlice::new(b"what is said last, and is as long")]));
         link.close();
         // The peer hears the end, and leaves its own side open: that is no reason to wait for it.
         let connection = {
@@ -104,7 +105,7 @@ fn a_drain_whose_peer_goes_gives_its_place_back() {
             (0..super::any(4)).for_each(|_| _ = client.hears());
         });
         let mut scratch = Vec::new();
-        (0..5).for_each(|_| link.send(&mut scratch, |sealer| sealer.seal(b"something for somebody")));
+        (0..5).for_each(|_| link.send(&mut scratch, |sealer| sealer.seal(&[IoSlice::new(b"something for somebody")])));
         link.close();
         reader.join().unwrap();
         drop(link);
@@ -120,7 +121,7 @@ fn a_drain_that_gets_nowhere_gives_up_when_its_time_is_over() {
         time::start();
         let (link, client, drains, absence) = link(48, OUTBOX);
         let mut scratch = Vec::new();
-        (0..5).for_each(|_| link.send(&mut scratch, |sealer| sealer.seal(b"something for somebody")));
+        (0..5).for_each(|_| link.send(&mut scratch, |sealer| sealer.seal(&[IoSlice::new(b"something for somebody")])));
         drop(link);
         assert!(absence.wait(Duration::from_secs(31)), "a drain still runs");
         assert_eq!(free(&drains), DRAINS, "the place of a drain was lost");
