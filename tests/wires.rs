@@ -60,7 +60,7 @@ fn lines_are_answered_in_order_however_records_cut_them() {
 #[test]
 fn a_line_that_never_ends_is_answered_once_and_costs_no_memory() {
     let dir = tempfile::tempdir().unwrap();
-    let server = Server::start(dir.path());
+    let server = Server::start_without_rates(dir.path());
     let mut peer = ModernPeer::connect(server.address);
     peer.hears_hello();
     let before = server.memory();

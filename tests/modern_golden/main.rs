@@ -85,10 +85,7 @@ fn unheard() -> Heard {
     Heard::from([
         removed(RemovedWhy::ModernOnly), // who is removed so is on the legacy wire, and hears it in its words
         bye(ByeReason::Silent),          // takes 75 s: see the keep-alive's tests
-<<<<<<< ours
         bye(ByeReason::TooSlow),         // comes behind megabytes that were not read: see the attacks' tests
-=======
-        bye(ByeReason::TooSlow),         // its sockets take nothing any more
         // These take an hour, a thousand accounts or an option of the server: see hub_limits and limits.
         bye(ByeReason::LoginTimeout),
         bye(ByeReason::Idle),
@@ -101,7 +98,6 @@ fn unheard() -> Heard {
         pair("resume", "too_many_sessions"),
         pair("create", "too_many_rooms"),
         pair("create", "too_many_own_rooms"),
->>>>>>> theirs
     ])
 }
 
