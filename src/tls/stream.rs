@@ -377,7 +377,7 @@ impl Stream {
     ///
     /// # Errors
     /// What the socket reports; `WouldBlock` or `TimedOut` when the peer took nothing for the length of the write timeout, or not
-    /// everything within [`PARTING`] of the end.
+    /// everything within 30 s of the end.
     pub fn drain(&self) -> io::Result<()> {
         loop {
             let bytes = {
