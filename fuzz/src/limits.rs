@@ -68,9 +68,9 @@ impl Account {
 /// # Panics
 /// When it takes longer than it may.
 pub fn watched(target: &str, data: &[u8]) {
-    let before = clock(ClockId::ThreadCPUTime);
+    let before = clock(ClockId::ProcessCPUTime); // a target may have threads
     targets::run(target, data);
-    let took = clock(ClockId::ThreadCPUTime).saturating_sub(before);
+    let took = clock(ClockId::ProcessCPUTime).saturating_sub(before);
     ACCOUNT.lock().unwrap_or_else(PoisonError::into_inner).note(took);
     assert!(took <= TIME, "this input took {took:?}");
 }

@@ -18,6 +18,9 @@ const DATABASE: &str = "database.enc";
 const JOURNAL: &str = "database.journal";
 const RAW: [u8; 32] = *b"the key of a database of targets";
 
+/// What disks write whole or not at all, in bytes.
+const SECTOR: usize = 512;
+
 /// Most groups that a journal is made of, and most changes in one.
 const GROUPS: usize = 4;
 const CHANGES: usize = 3;
@@ -36,13 +39,14 @@ pub fn snapshot(json: &[u8]) {
 }
 
 /// The first byte says what stands in the journal: texts that are sealed and marked as the program marks them; or groups of
-/// changes, which are then damaged; or the bytes as they are.
+/// changes, which are then damaged, or of which sectors never arrived; or the bytes as they are.
 pub fn journal(data: &[u8]) {
     let bytes = &mut Bytes(data);
     match bytes.byte() % 4 {
         0 => sealed(bytes.rest()),
         1 => raw(bytes.rest()),
-        _ => damaged(bytes),
+        2 => damaged(bytes),
+        _ => holed(bytes),
     }
 }
 
@@ -73,7 +77,8 @@ fn raw(journal: &[u8]) {
     lay(dir, &empty_snapshot().0, journal);
     if let Some((directory, _)) = open(dir) {
         assert_eq!(directory, Entries::default());
-        assert!(!journal.contains(&b'\n'), "a whole line that is none of ours was passed over");
+        let holes = journal.contains(&0); // of which a line may be a part
+        assert!(holes || !journal.contains(&b'\n'), "a whole line that is none of ours was passed over");
     }
 }
 
@@ -87,16 +92,42 @@ fn damaged(bytes: &mut Bytes<'_>) {
         damage(&mut journal, bytes);
     }
     fs::write(dir.join(JOURNAL), &journal).unwrap();
-    let intact = written.intact(&journal);
-    let torn = is_torn(&written, &journal);
-    match open(dir) {
-        Some((directory, _)) => {
-            assert_eq!(directory, written.states[intact], "{intact} groups are as they were");
-            let later = &written.marks[intact..];
-            let has_later = later.iter().any(|mark| journal.windows(mark.len()).any(|window| window == &mark[..]));
-            assert!(!has_later, "something in the middle is damaged, and what is behind it was thrown away");
+    check(dir, &written, &journal, is_torn(&written, &journal));
+}
+
+/// Whole groups, of which some sectors are missing, as after a disk lost its power: the last append may have lost any of its own.
+fn holed(bytes: &mut Bytes<'_>) {
+    let folder = tempfile::tempdir().unwrap();
+    let dir = folder.path();
+    let written = Written::draw(dir, bytes);
+    let mut journal = written.journal.clone();
+    let begun = written.start(written.ends.len().saturating_sub(1));
+    let from = if bytes.byte() & 1 == 0 { begun } else { 0 };
+    let lost = bytes.long();
+    for (number, sector) in journal.chunks_mut(SECTOR).enumerate() {
+        let kept = from.saturating_sub(number * SECTOR).min(sector.len());
+        if lost >> (number % 64) & 1 == 1 {
+            sector[kept..].fill(0);
         }
-        None => assert!(!torn, "a torn tail of {} bytes keeps nobody out", journal.len()),
+    }
+    fs::write(dir.join(JOURNAL), &journal).unwrap();
+    let torn = written.journal[..begun] == journal[..begun];
+    check(dir, &written, &journal, torn);
+}
+
+/// What opens is what was saved up to where a torn tail begins; what is `torn` opens.
+fn check(dir: &Path, written: &Written, journal: &[u8], torn: bool) {
+    let intact = written.intact(journal);
+    let Some((directory, _)) = open(dir) else {
+        return assert!(!torn, "a torn tail of {} bytes keeps nobody out", journal.len());
+    };
+    assert_eq!(directory, written.states[intact], "{intact} groups are as they were");
+    let has = |mark: &[u8]| journal.windows(mark.len()).any(|window| window == mark);
+    let later = written.marks.get(intact + 1..).unwrap_or_default();
+    assert!(!later.iter().any(|mark| has(mark)), "the middle is damaged, and what is behind it was thrown away");
+    // An append may have lost some of its sectors and not the last one.
+    if let Some(next) = written.marks.get(intact).filter(|mark| has(mark)) {
+        assert!(journal.ends_with(next) && journal[written.start(intact)..].contains(&0), "a group was thrown away");
     }
 }
 
@@ -142,6 +173,11 @@ impl Written {
         let lines = |end: &usize| journal[..*end].split_inclusive(|byte| *byte == b'\n').next_back().unwrap().to_vec();
         let marks = ends.iter().map(lines).collect();
         Self { journal, ends, marks, states }
+    }
+
+    /// Where a group begins, counted from 0.
+    fn start(&self, group: usize) -> usize {
+        group.checked_sub(1).map_or(0, |before| self.ends[before])
     }
 
     /// How many groups a damaged journal begins with that are as they were.

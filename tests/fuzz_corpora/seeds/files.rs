@@ -108,7 +108,9 @@ pub fn journals() -> Vec<Seed> {
     // Three groups, and one damage of each kind to what they are.
     let drawn = b"\x02\x00\x00\x00\x01\x00\x00\x01\x02\x01\x04\x00\x00\x03abc\x02\x01\x00\x02\x05\x00\x01\x07\x01\x01\x06\x00\x00";
     let damages = (0..8u8).map(|kind| [&[2], &drawn[..], &[0, 1, 200, kind, 0, 90, 3, 1, 2, 3]].concat());
-    numbered(whole.into_iter().chain(raw).chain(damages))
+    let holes = [(0, 1), (0, 2), (0, u64::MAX), (1, 1), (1, 4)];
+    let holes = holes.map(|(where_from, lost)| [&[3], &drawn[1..19], &[where_from], &u64::to_be_bytes(lost)].concat());
+    numbered(whole.into_iter().chain(raw).chain(damages).chain(holes))
 }
 
 fn der(pem: &str) -> Vec<u8> {
