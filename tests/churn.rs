@@ -12,9 +12,24 @@ use std::io::Write;
 use std::net::{SocketAddr, TcpStream};
 use std::thread;
 
-use common::{Peer, Server};
+use common::{PATIENCE, Peer, Server};
 
 const PEOPLE: usize = 6;
+
+/// Connects with patience for a server that is watched at every step.
+fn connect(address: SocketAddr) -> Peer {
+    let peer = Peer::connect(address);
+    peer.stream.set_patience(Some(PATIENCE * 20)).unwrap();
+    peer
+}
+
+/// Connects and logs in as somebody new.
+fn register(address: SocketAddr, user: &str) -> Peer {
+    let mut peer = connect(address);
+    peer.asks(&format!("/register {user} pw"), &format!("Registration successful for {user}. You may now /login."));
+    peer.asks(&format!("/login {user} pw"), &format!("Login successful. Welcome, {user}!"));
+    peer
+}
 
 fn name(number: usize) -> String {
     format!("user{number}")
@@ -26,10 +41,10 @@ fn visit(address: SocketAddr, user: &str, manner: usize) {
         0 => drop(TcpStream::connect(address).unwrap()),
         // The beginning of a handshake.
         1 => TcpStream::connect(address).unwrap().write_all(&[22, 3, 1, 2, 0, 1, 0]).unwrap(),
-        2 => drop(Peer::connect(address)),
-        3 => Peer::connect(address).says(format!("CMD::/login {user} pw")),
+        2 => drop(connect(address)),
+        3 => connect(address).says(format!("CMD::/login {user} pw")),
         manner => {
-            let mut peer = Peer::connect(address);
+            let mut peer = connect(address);
             peer.says(format!("CMD::/login {user} pw"));
             peer.says("CMD::/join den pw");
             let chats = if manner == 4 { 0 } else { 40 };
@@ -68,19 +83,19 @@ fn all_who_came_are_seen_to_go_and_the_server_ends_in_order() {
     let rounds = std::env::var("CHAT_CHURN_ROUNDS").map_or(5, |rounds| rounds.parse().unwrap());
     let dir = tempfile::tempdir().unwrap();
     let server = Server::start(dir.path());
-    let mut owner = server.user("owner");
+    let address = server.address;
+    let mut owner = register(address, "owner");
     owner.asks("/create den pw", "Room 'den' created.");
-    (0..=PEOPLE).for_each(|number| server.user(&name(number)).close());
+    (0..=PEOPLE).for_each(|number| register(address, &name(number)).close());
     owner.asks("/join den pw", "owner joined the chat!");
     let watching = thread::spawn(move || witness(owner, &name(PEOPLE)));
 
-    let address = server.address;
     let visitors = (0..PEOPLE).map(|number| {
         thread::spawn(move || (0..rounds * 8).for_each(|round| visit(address, &name(number), (number + round) % 8)))
     });
     visitors.collect::<Vec<_>>().into_iter().for_each(|visitor| visitor.join().unwrap());
 
-    let mut last = server.connect();
+    let mut last = connect(address);
     last.asks(&format!("/login {} pw", name(PEOPLE)), &format!("Login successful. Welcome, {}!", name(PEOPLE)));
     last.says("CMD::/join den pw");
     last.hears_until(&format!("{} joined the chat!", name(PEOPLE)));

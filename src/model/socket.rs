@@ -29,6 +29,8 @@ struct State {
     bytes: VecDeque<u8>,
     /// Nothing more will be written.
     finished: bool,
+    /// Who reads wants no more, and waits for none.
+    unwanted: bool,
     /// Nobody will read any more: what is written is refused.
     abandoned: bool,
 }
@@ -53,7 +55,7 @@ impl Pipe {
 
     fn try_read(&self, state: &mut State, buffer: &mut [u8]) -> Option<usize> {
         if state.bytes.is_empty() {
-            return state.finished.then_some(0);
+            return (state.finished || state.unwanted).then_some(0);
         }
         let len = buffer.len().min(state.bytes.len());
         for (to, byte) in buffer.iter_mut().zip(state.bytes.drain(..len)) {
@@ -94,7 +96,8 @@ impl TcpStream {
             self.outgoing.close(|pipe| pipe.finished = true);
         }
         if how != Shutdown::Write {
-            self.incoming.close(|pipe| (pipe.finished, pipe.abandoned) = (true, true));
+            self.incoming
+                .close(|pipe| (pipe.unwanted, pipe.abandoned) = (true, pipe.abandoned || how == Shutdown::Both));
         }
         Ok(())
     }
