@@ -31,7 +31,7 @@ use crate::chat::room::LiveRoom;
 use crate::chat::throttle::Throttle;
 use crate::chat::timers::Timers;
 use crate::chat::tokens::Tokens;
-use crate::chat::{Directory, Effect, GuessRates, Input, Limits, Now, Registration, SessionId, SessionMap, Subject};
+use crate::chat::{Directory, Effect, Input, Limits, Now, Registration, SessionId, SessionMap, Subject};
 use crate::names::{RoomName, UserName};
 use crate::protocol::{ClientMessage, KeyAnnouncement, Notice, Reply, ServerMessage};
 use crate::transcript::Realm;
@@ -87,7 +87,7 @@ impl Hub {
             orphans: SessionMap::default(),
             limits: Limits::default(),
             registration: Registration::Open,
-            throttle: Throttle::new(GuessRates::default()),
+            throttle: Throttle::new(seed),
             effects: Vec::new(),
         }
     }
@@ -95,7 +95,7 @@ impl Hub {
     /// The same with other limits than the default ones.
     #[must_use]
     pub fn with_limits(self, limits: Limits) -> Self {
-        Self { throttle: Throttle::new(limits.guesses.clone()), limits, ..self }
+        Self { throttle: self.throttle.with_rates(limits.guesses.clone()), limits, ..self }
     }
 
     /// The same where accounts are not made by anybody.

@@ -8,9 +8,11 @@
 //! account has are counted like the others, so that being slowed down tells nothing of them.
 
 use std::collections::{HashMap, VecDeque};
-use std::hash::{BuildHasher, Hash, RandomState};
+use std::hash::Hash;
 use std::net::{IpAddr, Ipv6Addr};
 use std::time::Duration;
+
+use sha2::{Digest, Sha256};
 
 use crate::chat::{GuessRates, Level, Rate, SessionId};
 use crate::names::UserName;
@@ -64,14 +66,15 @@ pub(super) enum Try<'a> {
     Join(&'a UserName),
 }
 
-/// A name, of whatever length and whoever typed it, in a few bytes that nobody can foresee.
-type NameHash = u64;
+/// A name, of whatever length and whoever typed it, in a few bytes that nobody can foresee: of its SHA-256 behind a key.
+type NameHash = [u8; 8];
 
 /// The record of failures, and of new accounts.
 #[derive(Debug)]
 pub(super) struct Throttle {
     rates: GuessRates,
-    names: RandomState,
+    /// The key of the names' hashes.
+    key: [u8; 32],
     networks: Levels<IpAddr>,
     accounts: Levels<NameHash>,
     strangers: Levels<(NameHash, IpAddr)>,
@@ -88,10 +91,11 @@ pub(super) struct Throttle {
 }
 
 impl Throttle {
-    pub(super) fn new(rates: GuessRates) -> Self {
+    /// With the default rates. Nobody else must know the key.
+    pub(super) fn new(key: [u8; 32]) -> Self {
         Self {
-            rates,
-            names: RandomState::new(),
+            rates: GuessRates::default(),
+            key,
             networks: Levels::new(),
             accounts: Levels::new(),
             strangers: Levels::new(),
@@ -102,6 +106,11 @@ impl Throttle {
             crowd: HashMap::new(),
             known: HashMap::new(),
         }
+    }
+
+    /// The same with these rates.
+    pub(super) fn with_rates(self, rates: GuessRates) -> Self {
+        Self { rates, ..self }
     }
 
     /// Begins a try, which [`Throttle::end`] must end; or says how long it has to wait.
@@ -174,7 +183,8 @@ impl Throttle {
     }
 
     fn hash(&self, user: &UserName) -> NameHash {
-        self.names.hash_one(user)
+        let digest = Sha256::new().chain_update(self.key).chain_update(user.as_str()).finalize();
+        std::array::from_fn(|i| digest.get(i).copied().unwrap_or_default())
     }
 
     /// How long until a token may be tried from an address, where accounts are made with one.
@@ -265,7 +275,7 @@ mod tests {
     const START: Duration = Duration::from_secs(1000);
 
     fn throttle() -> Throttle {
-        Throttle::new(GuessRates::default())
+        Throttle::new([7; 32])
     }
 
     fn there(n: u16) -> IpAddr {
