@@ -137,7 +137,7 @@ fn input_rate(text: &str) -> Result<Rate, String> {
 
 /// The limits of connections.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Limits {
+pub(super) struct ConnectionLimits {
     /// Most connections.
     pub(super) connections: usize,
     /// Most of one network.
@@ -156,7 +156,7 @@ pub(super) struct Limits {
 
 impl LimitOptions {
     /// Those of connections, of which the machine allows so many.
-    pub(super) fn of_connections(&self, allowed: usize) -> Limits {
+    pub(super) fn of_connections(&self, allowed: usize) -> ConnectionLimits {
         let wanted = self.max_connections.map_or(allowed, |wanted| wanted as usize);
         if wanted > allowed {
             warn!(
@@ -171,7 +171,7 @@ impl LimitOptions {
             Some(wanted) => wanted as usize,
         };
         let rate = |rate| if self.no_rate_limits { Rate::NONE } else { rate };
-        Limits {
+        ConnectionLimits {
             connections,
             connections_per_network,
             handshake: self.handshake_timeout,
@@ -261,8 +261,9 @@ mod tests {
         let (of_connections, lifted) = (with.of_connections(1000), without.of_connections(1000));
         assert_eq!((lifted.messages, lifted.bytes), (Rate::NONE, Rate::NONE));
         assert!(!of_connections.messages.is_none() && !of_connections.bytes.is_none());
-        let sizes =
-            |limits: Limits| (limits.connections, limits.connections_per_network, limits.outbox, limits.message);
+        let sizes = |limits: ConnectionLimits| {
+            (limits.connections, limits.connections_per_network, limits.outbox, limits.message)
+        };
         assert_eq!(sizes(lifted), sizes(of_connections));
         assert_eq!(sizes(lifted), (1000, 500, 1 << 20, 1 << 20));
         let rates = |limits: &chat::Limits| (limits.registrations, limits.guesses.clone());

@@ -6,7 +6,7 @@ use tracing::warn;
 
 use crate::chat::SessionId;
 use crate::server::connection::{self, Services};
-use crate::server::limits::Limits;
+use crate::server::limits::ConnectionLimits;
 use crate::server::link::{Link, STACK};
 use crate::server::seats::{Place, Seats};
 use crate::server::sync::{Arc, AtomicUsize, Builder, Ordering, Presence};
@@ -16,7 +16,7 @@ use crate::tls::Stream;
 #[derive(Clone)]
 pub(super) struct Reception {
     pub(super) services: Services,
-    pub(super) limits: Limits,
+    pub(super) limits: ConnectionLimits,
     pub(super) presence: Presence,
     pub(super) next_session: Arc<AtomicUsize>,
     pub(super) drains: Arc<Seats>,

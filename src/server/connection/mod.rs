@@ -17,7 +17,7 @@ use crate::names::UserName;
 use crate::server::checks::Checks;
 use crate::server::hashing::Hasher;
 use crate::server::host::Host;
-use crate::server::limits::Limits;
+use crate::server::limits::ConnectionLimits;
 use crate::server::link::Link;
 use crate::server::mailbox::{Event, Turn};
 use crate::server::pace::Pace;
@@ -52,11 +52,17 @@ pub(super) struct Services {
     /// Buffers of [`READ`] bytes, for those who read at the moment.
     pub(super) buffers: Arc<Buffers>,
     pub(super) checks: Checks,
-    pub(super) limits: Limits,
+    pub(super) limits: ConnectionLimits,
 }
 
 impl Services {
-    pub(super) fn new(events: Sender<Event>, hasher: Arc<Hasher>, host: Host, checks: Checks, limits: Limits) -> Self {
+    pub(super) fn new(
+        events: Sender<Event>,
+        hasher: Arc<Hasher>,
+        host: Host,
+        checks: Checks,
+        limits: ConnectionLimits,
+    ) -> Self {
         let (budget, buffers) = (Budget::new(LARGE_MESSAGES), Buffers::new(READ, BUFFERS));
         Self { events, hasher, host: Arc::new(host), budget, buffers, checks, limits }
     }

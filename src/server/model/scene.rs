@@ -23,7 +23,7 @@ use crate::server::connection::Services;
 use crate::server::conversion;
 use crate::server::hashing::Hasher;
 use crate::server::host::Host;
-use crate::server::limits::Limits;
+use crate::server::limits::ConnectionLimits;
 use crate::server::reception::Reception;
 use crate::server::running::Running;
 use crate::server::seats::{Hall, Seats};
@@ -79,9 +79,9 @@ impl Default for Bounds {
 }
 
 impl Bounds {
-    fn limits(&self) -> Limits {
+    fn limits(&self) -> ConnectionLimits {
         let (connections, unbounded) = (self.seats, Rate::NONE);
-        Limits {
+        ConnectionLimits {
             connections,
             connections_per_network: connections,
             handshake: Duration::MAX,
