@@ -13,6 +13,9 @@ use std::time::Duration;
 use common::modern::ModernPeer;
 use common::{Peer, Server};
 
+/// One account makes all rooms, and all that was made is asked for in a row.
+const WITHOUT_LIMITS: [&str; 3] = ["--no-rate-limits", "--max-rooms-per-user", "1000000"];
+
 /// How often the server is killed: `CRASHES=1000` for more.
 fn kills() -> u32 {
     std::env::var("CRASHES").ok().and_then(|n| n.parse().ok()).unwrap_or(40)
@@ -82,7 +85,7 @@ fn no_acknowledged_change_is_lost_when_the_server_is_killed() {
     let (mut accounts, mut rooms, mut changes) = (Vec::new(), Vec::new(), 0);
     let mut passwords = Passwords { acknowledged: "pw".to_owned(), asked: None };
     for round in 0..kills() {
-        let server = Server::start(dir.path()); // the database opens
+        let server = Server::start_with(dir.path(), &WITHOUT_LIMITS); // the database opens
         assert_eq!(server.realm, realm);
         let mut changer = ModernPeer::connect(server.address);
         changer.hears_hello();
@@ -107,7 +110,7 @@ fn no_acknowledged_change_is_lost_when_the_server_is_killed() {
         (passwords, changed) = changing.join().unwrap();
         changes += changed;
     }
-    let server = Server::start(dir.path());
+    let server = Server::start_with(dir.path(), &WITHOUT_LIMITS);
     assert_eq!(server.realm, realm);
     let mut changer = ModernPeer::connect(server.address);
     changer.hears_hello();
