@@ -57,22 +57,28 @@ impl Link {
         let unsent = self.stream.pending();
         if unsent > self.outbox && !self.closing.swap(true, Ordering::SeqCst) {
             warn!(session = %self.session, peer = %self.peer, unsent, "dropped: it does not read what it is sent");
-            self.say_why();
+            // For a peer that does read again, while what it was sent can still be had.
+            self.say_why(Reply::TooSlow, ByeReason::TooSlow);
             self.stream.queue_close();
             self.stream.hear_no_more(); // so its session ends now, and whoever drains the socket has some time left
         }
     }
 
-    /// For a peer that does read again, while what it was sent can still be had.
-    fn say_why(&self) {
+    /// Queues why the connection ends, in the words of its wire.
+    fn say_why(&self, reply: Reply, reason: ByeReason) {
         if self.stream.alpn().as_deref() == Some(tls::MODERN) {
             let mut line = Vec::new();
-            modern::encode_event(&modern::Event::bye(ByeReason::TooSlow), &mut line);
+            modern::encode_event(&modern::Event::bye(reason), &mut line);
             self.stream.queue(&line);
         } else {
-            let words = legacy::encode_server(&ServerMessage::Reply(Reply::TooSlow));
+            let words = legacy::encode_server(&ServerMessage::Reply(reply));
             words.records_for(None, &mut Vec::new(), |record| self.stream.queue(record));
         }
+    }
+
+    /// Queues that the server ends, for one who came while it did.
+    pub(super) fn say_goodbye(&self) {
+        self.say_why(Reply::ShuttingDown, ByeReason::ShuttingDown);
     }
 
     /// Whether the connection ends: nothing that the peer says counts any more.

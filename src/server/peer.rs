@@ -119,6 +119,12 @@ impl Peer {
         self.turns = None;
     }
 
+    /// The same for one who came while the server ends.
+    pub(super) fn send_away(&mut self, said: &Said, scratch: &mut Scratch) {
+        self.link.say_goodbye();
+        self.close(said, scratch);
+    }
+
     /// The connection's thread waits for exactly this, so there is room; if it has ended meanwhile, nobody does.
     pub(super) fn give_turn(&self, turn: Turn) {
         let _ = self.turns.as_ref().map(|turns| turns.try_send(turn));

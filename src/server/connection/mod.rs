@@ -137,6 +137,8 @@ fn run(link: Arc<Link>, services: Services, wire: Dialect, inbound: &mut impl In
     // One command is under way at a time, and it waits for one turn at a time.
     let (turn_sender, turns) = bounded(1);
     if events.send(Event::Connected(Arc::clone(&link), turn_sender, wire)).is_err() {
+        link.say_goodbye(); // a broker that has gone said it to all others
+        link.close();
         return;
     }
     let session = link.session;

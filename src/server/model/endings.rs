@@ -194,7 +194,7 @@ fn who_comes_while_the_server_ends_is_sent_away() {
             })
             .collect();
         assert_eq!(scene.end(), Duration::ZERO, "somebody was waited for in vain");
-        bobs.into_iter().for_each(|bob| assert!(bob.join().unwrap().iter().all(|heard| heard == BYE)));
+        bobs.into_iter().for_each(|bob| assert_eq!(bob.join().unwrap(), [BYE]));
     });
 }
 
