@@ -1,4 +1,4 @@
-//! What a process gives up before it touches a secret: files that others may read, and core dumps.
+//! What a process gives up before it touches a secret: files that others may read, and core dumps. And what a thread gives up: its turn.
 
 /// Lets nobody else read the files that this process makes from now on, nor, unless `core_dumps`, its memory: a core dump would
 /// have its keys and passwords in it, and so would a debugger of the same user.
@@ -28,4 +28,15 @@ fn forbid_core_dumps() {
         use rustix::process::{DumpableBehavior, set_dumpable_behavior};
         let _ = set_dumpable_behavior(DumpableBehavior::NotDumpable); // as is this
     }
+}
+
+/// How much less than others a thread wants that steps back, of 19: the processor is shared at about one to nine.
+#[cfg(target_os = "linux")]
+const NICE: i32 = 10;
+
+/// Lets the other threads of this process go before the calling one, for good, when there are fewer processors than threads with something
+/// to do. On Linux alone has each thread a priority of its own (setpriority(2), *C library/kernel differences*); elsewhere nothing is given up.
+pub fn step_back() {
+    #[cfg(target_os = "linux")]
+    let _ = rustix::process::setpriority_process(None, NICE); // to step back is always allowed
 }

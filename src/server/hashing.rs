@@ -1,4 +1,4 @@
-//! Slow work with passwords, on the thread of the connection that waits for it, with a bounded number of permits.
+//! Slow work with passwords, on threads that step back behind those who deliver messages.
 
 use std::collections::HashSet;
 
@@ -10,7 +10,8 @@ use zeroize::Zeroizing;
 use crate::chat::{Verifier, Work, WorkDone};
 use crate::crypto::password::PasswordHash;
 use crate::names::Password;
-use crate::server::sync::{AtomicUsize, Mutex, Ordering, Semaphore, lock};
+use crate::server::sync::{Arc, AtomicUsize, Mutex, Ordering, lock};
+use crate::server::workers::Workers;
 
 /// Verified passwords that are remembered before all are forgotten.
 const REMEMBERED: usize = 200_000;
@@ -21,68 +22,63 @@ const REMEMBERED: usize = 200_000;
 /// two thousand times 600,000 rounds after a restart. The key is drawn at the start and never leaves memory; the hash
 /// covers the stored verifier, so a changed password is unknown again. A wrong password always pays in full.
 pub(super) struct Hasher {
-    permits: Semaphore,
+    workers: Workers,
     /// One block of the hash, so that HMAC takes it as it is.
     key: Zeroizing<[u8; 64]>,
     verified: Mutex<HashSet<[u8; 32]>>,
     /// How often PBKDF2 was computed.
-    hashes: AtomicUsize,
+    hashes: Arc<AtomicUsize>,
 }
 
 impl Hasher {
-    pub(super) fn new(permits: usize) -> Self {
-        Self {
-            permits: Semaphore::new(permits),
-            key: Zeroizing::new(rand::random()),
-            verified: Mutex::default(),
-            hashes: AtomicUsize::new(0),
-        }
+    /// One that counts in `hashes` how often PBKDF2 is computed: what a session token, or a password that is known, saves.
+    pub(super) fn new(workers: Workers, hashes: Arc<AtomicUsize>) -> Self {
+        Self { workers, key: Zeroizing::new(rand::random()), verified: Mutex::default(), hashes }
     }
 
-    /// How often PBKDF2 was computed since the start: what a session token, or a password that is known, saves.
-    pub(super) fn hashes(&self) -> usize {
-        self.hashes.load(Ordering::Relaxed)
-    }
-
-    /// Computes PBKDF2 once, with a permit.
-    fn compute<T>(&self, hash: impl FnOnce() -> T) -> T {
-        let result = self.permits.with_permit(hash);
+    /// Computes PBKDF2 once; `None` when that panicked.
+    fn compute<T: Send + 'static>(&self, hash: impl FnOnce() -> T + Send + 'static) -> Option<T> {
+        let result = self.workers.perform(hash);
         let hashes = self.hashes.fetch_add(1, Ordering::Relaxed) + 1;
         debug!(hashes, "a password was hashed");
         result
     }
 
-    /// Does what the hub wants done.
-    pub(super) fn perform(&self, work: Work) -> WorkDone {
+    /// Does what the hub wants done, and waits for it; `None` when that panicked.
+    pub(super) fn perform(&self, work: Work) -> Option<WorkDone> {
         match work {
-            Work::Hash(password) => WorkDone::Hashed(self.hash(&password)),
+            Work::Hash(password) => self.hash(password).map(WorkDone::Hashed),
             Work::Check { password, verifier: None } => {
-                self.compute(|| PasswordHash::of_nobody().verify(&password));
-                WorkDone::Checked { right: false, better: None }
+                self.compute(move || PasswordHash::of_nobody().verify(&password))?;
+                Some(WorkDone::Checked { right: false, better: None })
             }
-            Work::Check { password, verifier: Some(verifier) } => self.check(&password, &verifier),
+            Work::Check { password, verifier: Some(verifier) } => self.check(password, &verifier),
         }
     }
 
-    fn hash(&self, password: &Password) -> Verifier {
-        Verifier::new(self.compute(|| PasswordHash::new(password)).to_string())
+    fn hash(&self, password: Password) -> Option<Verifier> {
+        Some(Verifier::new(self.compute(move || PasswordHash::new(&password))?.to_string()))
     }
 
-    fn check(&self, password: &Password, verifier: &Verifier) -> WorkDone {
-        let tag = self.tag(password, verifier);
+    fn check(&self, password: Password, verifier: &Verifier) -> Option<WorkDone> {
+        let tag = self.tag(&password, verifier);
         if lock(&self.verified).contains(&tag) {
-            return WorkDone::Checked { right: true, better: None };
+            return Some(WorkDone::Checked { right: true, better: None });
         }
         let Ok(hash) = PasswordHash::parse(verifier.as_str()) else {
             error!("a stored password hash is not one that this version knows: nobody can log in with it");
-            return WorkDone::Checked { right: false, better: None };
+            return Some(WorkDone::Checked { right: false, better: None });
         };
-        let right = self.compute(|| hash.verify(password));
-        let better = (right && hash.is_legacy()).then(|| self.hash(password));
+        let is_legacy = hash.is_legacy();
+        let right = {
+            let password = password.clone();
+            self.compute(move || hash.verify(&password))?
+        };
+        let better = if right && is_legacy { Some(self.hash(password)?) } else { None };
         if right && better.is_none() {
             self.remember(tag);
         }
-        WorkDone::Checked { right, better }
+        Some(WorkDone::Checked { right, better })
     }
 
     fn remember(&self, tag: [u8; 32]) {
@@ -107,7 +103,7 @@ impl Hasher {
         if !hash.is_weak() {
             return None;
         }
-        let strong = self.compute(|| hash.strengthened())?;
+        let strong = self.compute(move || hash.strengthened())??;
         Some(Verifier::new(strong.to_string()))
     }
 }
@@ -115,30 +111,36 @@ impl Hasher {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::server::sync::presence;
+    use crate::server::workers::Priority;
+
+    fn hasher() -> Hasher {
+        Hasher::new(Workers::start("hash", 1, Priority::Low, &presence().0).unwrap(), Arc::default())
+    }
 
     #[test]
     fn a_verified_password_is_known_and_a_wrong_one_is_not() {
-        let hasher = Hasher::new(1);
+        let hasher = hasher();
         let [right, wrong] = ["right", "wrong"].map(Password::new);
-        let verifier = hasher.hash(&right);
+        let verifier = hasher.hash(right.clone()).unwrap();
         let passes = |password: &Password| {
             let work = Work::Check { password: password.clone(), verifier: Some(verifier.clone()) };
-            matches!(hasher.perform(work), WorkDone::Checked { right: true, .. })
+            matches!(hasher.perform(work), Some(WorkDone::Checked { right: true, .. }))
         };
         assert!(!passes(&wrong) && passes(&right));
-        assert_eq!(hasher.hashes(), 3);
+        assert_eq!(hasher.hashes.load(Ordering::Relaxed), 3);
         assert!(lock(&hasher.verified).contains(&hasher.tag(&right, &verifier)));
         assert!(!passes(&wrong) && passes(&right));
-        assert_eq!(hasher.hashes(), 4, "a wrong one always pays");
+        assert_eq!(hasher.hashes.load(Ordering::Relaxed), 4, "a wrong one always pays");
     }
 
     #[test]
     fn an_old_hash_is_replaced_once_the_password_is_known() {
-        let hasher = Hasher::new(1);
+        let hasher = hasher();
         let password = Password::new("pw");
         let verifier = Verifier::new(PasswordHash::LegacyPlain("pw".into()).to_string());
         let done = hasher.perform(Work::Check { password, verifier: Some(verifier) });
-        let WorkDone::Checked { right: true, better: Some(better) } = done else { panic!("{done:?}") };
+        let Some(WorkDone::Checked { right: true, better: Some(better) }) = done else { panic!("{done:?}") };
         assert!(better.as_str().starts_with("$pbkdf2-sha256$"));
         assert!(hasher.strengthen(&better).is_none());
     }

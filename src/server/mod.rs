@@ -15,7 +15,6 @@
 #![cfg_attr(all(test, feature = "model"), allow(dead_code, unused_imports, reason = "not all of it is modelled"))]
 
 mod broker;
-mod checks;
 mod clock;
 mod connection;
 mod conversion;
@@ -47,6 +46,7 @@ mod setup;
 mod signals;
 mod storage;
 mod sync;
+mod workers;
 
 use std::io::{self, Write};
 use std::net::SocketAddr;
@@ -66,7 +66,6 @@ use crate::process;
 use crate::tls;
 use crate::transcript::Realm;
 use broker::Broker;
-use checks::Checks;
 use connection::Services;
 #[cfg(not(all(test, feature = "model")))]
 use handshake::Handshakes;
@@ -78,7 +77,8 @@ use reception::Reception;
 use running::{Running, join};
 use seats::{Hall, Seats};
 use storage::Storage;
-use sync::{Arc, AtomicBool, AtomicUsize, Builder, JoinHandle, bounded, presence, unbounded};
+use sync::{Arc, AtomicBool, AtomicUsize, Builder, JoinHandle, Ordering, bounded, presence, unbounded};
+use workers::{Priority, Workers};
 
 /// Events that may wait for the broker before those who send them wait.
 const EVENTS: usize = 1024;
@@ -113,11 +113,13 @@ pub fn run(options: &Options) -> Result<(), ServerError> {
     let limits = options.limits.of_connections(setup::most_connections());
     let (events, for_broker) = bounded(EVENTS); // full: whoever has an event waits
     let (orders, for_storage) = unbounded(); // each session has one change under way at most
-    let hasher = Arc::new(Hasher::new(cores));
     let (present, all_gone) = presence();
+    let hashes = Arc::new(AtomicUsize::new(0));
+    let hash_workers = Workers::start("hash", cores, Priority::Low, &present).map_err(no_thread)?;
+    let hasher = Arc::new(Hasher::new(hash_workers, Arc::clone(&hashes)));
     let host = Host::new(opened.realm_key, motd, !options.no_legacy);
     let realm = host.realm();
-    let checks = Checks::start(cores.min(CHECK_THREADS), &present).map_err(no_thread)?;
+    let checks = Workers::start("check", cores.min(CHECK_THREADS), Priority::Normal, &present).map_err(no_thread)?;
     let reception = Reception {
         services: Services::new(events.clone(), Arc::clone(&hasher), host, checks, limits),
         limits,
@@ -141,7 +143,7 @@ pub fn run(options: &Options) -> Result<(), ServerError> {
     let storage = spawn("store", move || storage.run(&for_storage))?;
     let broker = spawn("broker", move || broker.run(&for_broker))?;
     let conversion = {
-        let (hasher, events, stop) = (Arc::clone(&hasher), events.clone(), Arc::clone(&stop_conversion));
+        let (events, stop) = (events.clone(), Arc::clone(&stop_conversion));
         spawn("conversion", move || conversion::run(weak, &hasher, &events, &stop))?
     };
     let listener = spawn("listener", move || listener.run())?;
@@ -151,7 +153,7 @@ pub fn run(options: &Options) -> Result<(), ServerError> {
     info!("ending");
     let running = Running { events, stop_conversion, listener, broker, conversion, storage, all_gone };
     running.end(|| stopper.stop());
-    info!(hashes = hasher.hashes(), "ended");
+    info!(hashes = hashes.load(Ordering::Relaxed), "ended");
     Ok(())
 }
 

@@ -15,7 +15,7 @@ use crate::tls::Stream;
 /// What a finished handshake needs to become a connection.
 #[derive(Clone)]
 pub(super) struct Reception {
-    pub(super) services: Services,
+    pub(super) services: Arc<Services>,
     pub(super) limits: ConnectionLimits,
     pub(super) presence: Presence,
     pub(super) next_session: Arc<AtomicUsize>,
@@ -31,7 +31,7 @@ impl Reception {
         if !connection::greet(&link, &self.services) {
             return;
         }
-        let (services, presence) = (self.services.clone(), self.presence.clone());
+        let (services, presence) = (Arc::clone(&self.services), self.presence.clone());
         let serve = move || {
             connection::serve(link, services);
             drop((place, presence));

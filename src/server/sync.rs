@@ -49,28 +49,6 @@ impl Absence {
     }
 }
 
-/// A number of permits.
-pub(super) struct Semaphore {
-    free: Mutex<usize>,
-    freed: Condvar,
-}
-
-impl Semaphore {
-    pub(super) fn new(permits: usize) -> Self {
-        Self { free: Mutex::new(permits), freed: Condvar::new() }
-    }
-
-    /// Runs `work` with a permit, waiting for one first.
-    pub(super) fn with_permit<T>(&self, work: impl FnOnce() -> T) -> T {
-        let mut free =
-            self.freed.wait_while(lock(&self.free), |free| *free == 0).unwrap_or_else(PoisonError::into_inner);
-        *free -= 1;
-        drop(free);
-        let _permit = Permit(self);
-        work()
-    }
-}
-
 /// A number of bytes that may be under way.
 pub(super) struct Budget {
     limit: usize,
@@ -124,8 +102,8 @@ pub(super) struct Buffer<'a> {
 
 impl Buffers {
     /// Buffers of `size` bytes, of which at most so many are kept.
-    pub(super) fn new(size: usize, most: usize) -> Arc<Self> {
-        Arc::new(Self { size, most, idle: Mutex::default() })
+    pub(super) fn new(size: usize, most: usize) -> Self {
+        Self { size, most, idle: Mutex::default() }
     }
 
     /// A buffer, with whatever bytes are in it.
@@ -147,15 +125,6 @@ impl Drop for Buffer<'_> {
         if idle.len() < self.buffers.most {
             idle.push(std::mem::take(&mut self.bytes));
         }
-    }
-}
-
-struct Permit<'a>(&'a Semaphore);
-
-impl Drop for Permit<'_> {
-    fn drop(&mut self) {
-        *lock(&self.0.free) += 1;
-        self.0.freed.notify_one();
     }
 }
 

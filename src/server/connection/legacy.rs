@@ -87,7 +87,7 @@ impl Legacy {
         let known = self.last_key.as_ref().filter(|(last, _)| *last == pem).map(|(_, key)| key.clone());
         let key = known.unwrap_or_else(|| {
             let text = Arc::clone(&pem);
-            let checked = connection.checks.perform(move || PublicKey::from_pem(&text));
+            let checked = connection.services.checks.perform(move || PublicKey::from_pem(&text));
             match checked {
                 // Copies: what is kept is not to lie between what the check needed for a moment.
                 Some(Ok(key)) => Ok(RsaKey { pem: (**key.pem()).into(), spki: (**key.spki_der()).into() }),

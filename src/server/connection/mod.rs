@@ -14,7 +14,6 @@ use self::legacy::Legacy;
 use self::modern::Modern;
 use crate::chat::{Dialect, Input, SessionId};
 use crate::names::UserName;
-use crate::server::checks::Checks;
 use crate::server::hashing::Hasher;
 use crate::server::host::Host;
 use crate::server::limits::ConnectionLimits;
@@ -22,6 +21,7 @@ use crate::server::link::Link;
 use crate::server::mailbox::{Event, Turn};
 use crate::server::pace::Pace;
 use crate::server::sync::{Arc, Budget, Buffers, Instant, Receiver, RecvTimeoutError, Sender, bounded, recv_until};
+use crate::server::workers::Workers;
 use crate::tls::{self, Received};
 
 /// Bytes taken from the socket at once, when more than a few are there: a full TLS record and its overhead.
@@ -41,17 +41,16 @@ const LARGE_MESSAGES: usize = 16 * 1024 * 1024;
 /// Buffers of [`READ`] bytes that are kept for the next who read.
 const BUFFERS: usize = 64;
 
-/// What a connection needs of the server.
-#[derive(Clone)]
+/// What all connections need of the server.
 pub(super) struct Services {
     pub(super) events: Sender<Event>,
     pub(super) hasher: Arc<Hasher>,
-    pub(super) host: Arc<Host>,
+    pub(super) host: Host,
     /// Bytes of large messages that may be on their way to the broker, of all connections.
     pub(super) budget: Arc<Budget>,
     /// Buffers of [`READ`] bytes, for those who read at the moment.
-    pub(super) buffers: Arc<Buffers>,
-    pub(super) checks: Checks,
+    pub(super) buffers: Buffers,
+    pub(super) checks: Workers,
     pub(super) limits: ConnectionLimits,
 }
 
@@ -60,23 +59,19 @@ impl Services {
         events: Sender<Event>,
         hasher: Arc<Hasher>,
         host: Host,
-        checks: Checks,
+        checks: Workers,
         limits: ConnectionLimits,
-    ) -> Self {
+    ) -> Arc<Self> {
         let (budget, buffers) = (Budget::new(LARGE_MESSAGES), Buffers::new(READ, BUFFERS));
-        Self { events, hasher, host: Arc::new(host), budget, buffers, checks, limits }
+        Arc::new(Self { events, hasher, host, budget, buffers, checks, limits })
     }
 }
 
 /// A connection whose handshake is finished, as its wire uses it.
 struct Connection {
     link: Arc<Link>,
-    events: Sender<Event>,
+    services: Arc<Services>,
     turns: Receiver<Turn>,
-    hasher: Arc<Hasher>,
-    budget: Arc<Budget>,
-    buffers: Arc<Buffers>,
-    checks: Checks,
     pace: Pace,
     /// Whether the peer has been faster than its pace, which was logged.
     hurried: bool,
@@ -92,11 +87,11 @@ trait Inbound {
 }
 
 /// Tells the broker of the end, also when the thread panics: a member without a connection must not stay in its room.
-struct Farewell(Sender<Event>, SessionId);
+struct Farewell(Arc<Services>, SessionId);
 
 impl Drop for Farewell {
     fn drop(&mut self) {
-        let _ = self.0.send(Event::Input(Input::Disconnected(self.1))); // a broker that is gone needs no telling
+        let _ = self.0.events.send(Event::Input(Input::Disconnected(self.1))); // a broker that is gone needs no telling
     }
 }
 
@@ -118,11 +113,13 @@ pub(super) fn greet(link: &Arc<Link>, services: &Services) -> bool {
 }
 
 /// Serves a connection until it ends; the handshake has decided which wire it speaks.
-pub(super) fn serve(link: Arc<Link>, services: Services) {
-    let host = Arc::clone(&services.host);
+pub(super) fn serve(link: Arc<Link>, services: Arc<Services>) {
     match link.stream.alpn().as_deref() {
-        Some(tls::MODERN) => run(link, services, Dialect::Modern, &mut Modern::new(host.realm())),
-        _ if host.takes_legacy() => {
+        Some(tls::MODERN) => {
+            let realm = services.host.realm();
+            run(link, services, Dialect::Modern, &mut Modern::new(realm));
+        }
+        _ if services.host.takes_legacy() => {
             let message = services.limits.message;
             run(link, services, Dialect::Legacy, &mut Legacy::new(message));
         }
@@ -132,21 +129,20 @@ pub(super) fn serve(link: Arc<Link>, services: Services) {
 
 /// Not a part of [`serve`], whose stack would hold what both wires need.
 #[inline(never)]
-fn run(link: Arc<Link>, services: Services, wire: Dialect, inbound: &mut impl Inbound) {
-    let Services { events, hasher, budget, buffers, checks, limits, .. } = services;
+fn run(link: Arc<Link>, services: Arc<Services>, wire: Dialect, inbound: &mut impl Inbound) {
     // One command is under way at a time, and it waits for one turn at a time.
     let (turn_sender, turns) = bounded(1);
-    if events.send(Event::Connected(Arc::clone(&link), turn_sender, wire)).is_err() {
+    if services.events.send(Event::Connected(Arc::clone(&link), turn_sender, wire)).is_err() {
         link.say_goodbye(); // a broker that has gone said it to all others
         link.close();
         return;
     }
     let session = link.session;
     log_begin(&link, wire);
-    let _farewell = Farewell(events.clone(), session);
-    let pace = Pace::new(limits.messages, limits.bytes);
+    let _farewell = Farewell(Arc::clone(&services), session);
+    let pace = Pace::new(services.limits.messages, services.limits.bytes);
     let (said, hurried) = (Vec::new(), false);
-    let mut connection = Connection { link, events, turns, hasher, budget, buffers, checks, pace, hurried, said };
+    let mut connection = Connection { link, services, turns, pace, hurried, said };
     log_end(session, connection.read_all(inbound));
 }
 
@@ -182,7 +178,7 @@ impl Connection {
             if received == Received::Closed || self.link.is_closing() {
                 return Ok(());
             }
-            let read = self.link.stream.read_sparingly(&mut buffer, || self.buffers.lend(), &mut records);
+            let read = self.link.stream.read_sparingly(&mut buffer, || self.services.buffers.lend(), &mut records);
             self.link.flush(); // what TLS itself had to answer
             received = read?;
         }
@@ -207,7 +203,7 @@ impl Connection {
     /// Asks the broker to say when everything said before is done.
     fn ask_for_turn(&mut self) -> Result<(), BrokerGone> {
         self.pass_on()?;
-        self.events.send(Event::Wait(self.link.session)).map_err(|_| BrokerGone)
+        self.services.events.send(Event::Wait(self.link.session)).map_err(|_| BrokerGone)
     }
 
     /// Does what the broker wants done until it says that everything said before is done; who is logged in then.
@@ -217,9 +213,9 @@ impl Connection {
             match self.turns.recv().map_err(|_| BrokerGone)? {
                 Turn::Ready { user } => return Ok(user),
                 Turn::Work(work) => {
-                    let done = self.hasher.perform(work);
+                    let done = self.services.hasher.perform(work).ok_or(BrokerGone)?;
                     let worked = Event::Input(Input::Worked(self.link.session, done));
-                    self.events.send(worked).map_err(|_| BrokerGone)?;
+                    self.services.events.send(worked).map_err(|_| BrokerGone)?;
                 }
             }
         }
@@ -234,8 +230,8 @@ impl Connection {
             return Ok(());
         }
         self.pass_on()?;
-        let share = self.budget.take(len);
-        self.events.send(Event::Said(vec![input], Some(share))).map_err(|_| BrokerGone)
+        let share = self.services.budget.take(len);
+        self.services.events.send(Event::Said(vec![input], Some(share))).map_err(|_| BrokerGone)
     }
 
     /// Passes on what was said.
@@ -243,6 +239,6 @@ impl Connection {
         if self.said.is_empty() {
             return Ok(());
         }
-        self.events.send(Event::Said(std::mem::take(&mut self.said), None)).map_err(|_| BrokerGone)
+        self.services.events.send(Event::Said(std::mem::take(&mut self.said), None)).map_err(|_| BrokerGone)
     }
 }

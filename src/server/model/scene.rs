@@ -18,7 +18,6 @@ use crate::model::time::{self, spawn};
 use crate::names::{RoomName, UserName};
 use crate::protocol::MAX_MESSAGE;
 use crate::server::broker::Broker;
-use crate::server::checks::Checks;
 use crate::server::connection::Services;
 use crate::server::conversion;
 use crate::server::hashing::Hasher;
@@ -29,6 +28,7 @@ use crate::server::running::Running;
 use crate::server::seats::{Hall, Seats};
 use crate::server::storage::Storage;
 use crate::server::sync::{Arc, AtomicBool, AtomicUsize, Instant, Sender, bounded, presence, unbounded};
+use crate::server::workers::{Priority, Workers};
 use crate::tls::{Offer, Roots, ServerIdentity, Stream, client_config, server_config};
 use crate::transcript::RoomId;
 
@@ -110,11 +110,12 @@ impl Scene {
         time::start();
         let (events, for_broker) = bounded(bounds.events);
         let (orders, for_storage) = unbounded();
-        let hasher = Arc::new(Hasher::new(1));
         let (present, all_gone) = presence();
+        let hash_workers = Workers::start("hash", 1, Priority::Normal, &present).unwrap();
+        let hasher = Arc::new(Hasher::new(hash_workers, Arc::default()));
         let host = Host::new(SigningKey::from_seed(&[9; 32]), None, true);
         let realm = host.realm();
-        let checks = Checks::start(1, &present).unwrap();
+        let checks = Workers::start("check", 1, Priority::Normal, &present).unwrap();
         let (hall, drains) = (Hall::new(bounds.seats, bounds.seats), Seats::new(DRAINS));
         let limits = bounds.limits();
         let reception = Reception {

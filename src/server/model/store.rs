@@ -1,4 +1,4 @@
-//! What is saved, and the permits for work.
+//! What is saved, and the threads for slow work.
 
 use std::time::Duration;
 
@@ -8,7 +8,8 @@ use crate::chat::{Change, Dialect};
 use crate::model::time::{self, JoinHandle, spawn};
 use crate::names::{Password, UserName};
 use crate::protocol::modern::{Answer, ErrorCode, RequestBody};
-use crate::server::sync::{Arc, AtomicUsize, Budget, Ordering, Semaphore};
+use crate::server::sync::{Arc, AtomicUsize, Budget, Ordering, presence};
+use crate::server::workers::{Priority, Workers};
 
 /// Bob changes what his account allows; what he was answered.
 fn change(scene: &Scene) -> JoinHandle<Option<Answer>> {
@@ -68,36 +69,43 @@ fn the_end_waits_for_what_is_being_saved() {
     });
 }
 
-/// More who work than permits: never more at once, and everybody's turn comes.
+/// More who have work than there are workers: never more at once, and everybody's turn comes.
 #[test]
-fn everybody_gets_a_permit_and_a_share_in_the_end() {
+fn everybody_gets_a_worker_and_a_share_in_the_end() {
     play(200, || {
         time::start();
-        let (permits, budget) = (Arc::new(Semaphore::new(1)), Budget::new(10));
+        let (present, all_gone) = presence();
+        let workers = Workers::start("worker", 1, Priority::Normal, &present).unwrap();
+        let budget = Budget::new(10);
         let working = Arc::new(AtomicUsize::new(0));
         let threads: Vec<_> = (0..4)
             .map(|n| {
-                let (permits, budget, working) = (Arc::clone(&permits), Arc::clone(&budget), Arc::clone(&working));
-                spawn("worker", move || {
-                    for _ in 0..2 {
+                let (workers, budget, working) = (workers.clone(), Arc::clone(&budget), Arc::clone(&working));
+                spawn("asker", move || {
+                    for i in 0..2 {
                         let share = budget.take(4 * n);
-                        permits.with_permit(|| {
-                            assert_eq!(working.fetch_add(1, Ordering::SeqCst), 0, "two have the only permit");
+                        let working = Arc::clone(&working);
+                        let done = workers.perform(move || {
+                            assert_eq!(working.fetch_add(1, Ordering::SeqCst), 0, "two have the only worker");
                             shuttle::thread::yield_now();
                             working.fetch_sub(1, Ordering::SeqCst);
+                            (n, i)
                         });
+                        assert_eq!(done, Some((n, i)));
                         drop(share);
                     }
                 })
             })
             .collect();
         threads.into_iter().for_each(|thread| thread.join().unwrap());
+        drop((workers, present));
+        assert!(all_gone.wait(Duration::from_secs(1)), "a worker stays");
     });
 }
 
-/// One permit for hashing, one thread for checks, two seats; peers that go while they wait for them.
+/// One thread for hashing, one for checks, two seats; peers that go while they wait for them.
 #[test]
-fn permits_and_seats_come_back_from_those_who_went() {
+fn workers_and_seats_come_back_from_those_who_went() {
     play(80, || {
         let bounds = Bounds { seats: 3, ..Bounds::default() };
         let scene = Scene::begin(bounds);
@@ -118,7 +126,7 @@ fn permits_and_seats_come_back_from_those_who_went() {
         gone.into_iter().for_each(|peer| peer.join().unwrap());
         time::sleep(Duration::from_secs(1));
         assert_eq!(scene.free_seats(), bounds.seats, "a seat was lost");
-        // A permit that was lost would keep her waiting for ever; so would a seat.
+        // A worker that was lost would keep her waiting for ever; so would a seat.
         let mut carol = scene.connect(Dialect::Modern);
         assert!(carol.logs_in("carol").is_some());
         drop(carol);

@@ -1,27 +1,41 @@
-//! Checks of keys and signatures, on a few threads of their own: they need deep stacks and much memory for a moment, which a connection's
-//! own thread would keep for as long as it lives.
+//! Work that takes long, on a few threads of its own: checks of keys and signatures, and hashes of passwords. It needs deep stacks and much
+//! memory for a moment, which a connection's own thread would keep for as long as it lives.
 
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
+use crate::process;
 use crate::server::sync::{Builder, Presence, Sender, bounded, unbounded};
 
 type Job = Box<dyn FnOnce() + Send>;
 
-/// The threads. They end when all who hold a copy are gone.
+/// Threads for one kind of work, done in the order in which it comes. They end when all who hold a copy are gone.
 #[derive(Clone)]
-pub(super) struct Checks(Sender<Job>);
+pub(super) struct Workers(Sender<Job>);
 
-impl Checks {
-    pub(super) fn start(threads: usize, presence: &Presence) -> io::Result<Self> {
+/// Who comes first when the processor has too much to do.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Priority {
+    /// As everybody.
+    Normal,
+    /// After everybody else.
+    Low,
+}
+
+impl Workers {
+    /// So many threads, called `name-0` and on.
+    pub(super) fn start(name: &str, threads: usize, priority: Priority, presence: &Presence) -> io::Result<Self> {
         let (sender, jobs) = unbounded::<Job>(); // each connection waits for the one it has
         for i in 0..threads {
             let (jobs, presence) = (jobs.clone(), presence.clone());
             let work = move || {
+                if priority == Priority::Low {
+                    process::step_back();
+                }
                 jobs.iter().for_each(|job| _ = catch_unwind(AssertUnwindSafe(job)));
                 drop(presence);
             };
-            Builder::new().name(format!("check-{i}")).spawn(work)?;
+            Builder::new().name(format!("{name}-{i}")).spawn(work)?;
         }
         Ok(Self(sender))
     }
@@ -44,11 +58,11 @@ mod tests {
 
     #[test]
     fn what_is_done_comes_back_to_whom_it_belongs() {
-        let checks = Checks::start(2, &presence().0).unwrap();
+        let workers = Workers::start("test", 2, Priority::Low, &presence().0).unwrap();
         let askers: Vec<_> = (0..8)
             .map(|n| {
-                let checks = checks.clone();
-                let ask = move || (0..100).all(|i| checks.perform(move || n * 100 + i) == Some(n * 100 + i));
+                let workers = workers.clone();
+                let ask = move || (0..100).all(|i| workers.perform(move || n * 100 + i) == Some(n * 100 + i));
                 Builder::new().spawn(ask).unwrap()
             })
             .collect();
@@ -57,8 +71,8 @@ mod tests {
 
     #[test]
     fn a_panic_is_an_answer() {
-        let checks = Checks::start(1, &presence().0).unwrap();
-        assert_eq!(checks.perform(|| panic!("on purpose")), None::<()>);
-        assert_eq!(checks.perform(|| 7), Some(7));
+        let workers = Workers::start("test", 1, Priority::Normal, &presence().0).unwrap();
+        assert_eq!(workers.perform(|| panic!("on purpose")), None::<()>);
+        assert_eq!(workers.perform(|| 7), Some(7));
     }
 }
