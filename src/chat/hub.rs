@@ -17,6 +17,7 @@ mod session;
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use rand::SeedableRng;
@@ -31,7 +32,7 @@ use crate::chat::room::LiveRoom;
 use crate::chat::throttle::Throttle;
 use crate::chat::timers::Timers;
 use crate::chat::tokens::Tokens;
-use crate::chat::{Directory, Effect, Input, Limits, Now, Registration, SessionId, SessionMap, Subject};
+use crate::chat::{Directory, Effect, Input, Limits, Now, Quota, Registration, SessionId, SessionMap, Subject};
 use crate::names::{RoomName, UserName};
 use crate::protocol::{ClientMessage, KeyAnnouncement, Notice, Reply, ServerMessage};
 use crate::transcript::Realm;
@@ -63,6 +64,8 @@ pub struct Hub {
     limits: Limits,
     registration: Registration,
     throttle: Throttle,
+    /// Keys that wait for the messages that they belong to.
+    attached: Arc<Quota>,
     effects: Vec<Effect>,
 }
 
@@ -88,6 +91,7 @@ impl Hub {
             limits: Limits::default(),
             registration: Registration::Open,
             throttle: Throttle::new(seed),
+            attached: Quota::new(session::ALL_ATTACHED),
             effects: Vec::new(),
         }
     }

@@ -55,7 +55,7 @@ impl Default for Limits {
             accounts: 1_000_000,
             rooms: 10_000,
             rooms_per_user: 100,
-            sessions_per_user: 2048,
+            sessions_per_user: 64,
             registrations: Rate::per(1000, Duration::from_secs(60 * 60)),
             guesses: GuessRates::default(),
             login_time: Some(Duration::from_secs(60 * 60)),

@@ -6,6 +6,7 @@ mod bundles;
 mod directory;
 mod hub;
 mod limits;
+mod quota;
 mod rate;
 mod registration;
 mod room;
@@ -21,6 +22,7 @@ pub use directory::{
 };
 pub use hub::{Hub, is_waited_for};
 pub use limits::{GuessRates, Limits};
+pub use quota::{Quota, Usage};
 pub use rate::{Level, Rate};
 pub use registration::{Registration, RegistrationTokens};
 pub use session::{Audience, Dialect, Effect, Input, Now, SessionId, SessionMap, Work, WorkDone};

@@ -43,6 +43,11 @@ impl Reassembler {
         self.limit = limit;
     }
 
+    /// Bytes of the message that has begun.
+    pub fn held(&self) -> usize {
+        self.begun.capacity()
+    }
+
     /// Takes one record's plaintext; gives the message that it ends, if it ends one.
     pub fn push(&mut self, record: &[u8]) -> Option<Reassembled> {
         if record.is_empty() && self.begun.is_empty() && !self.overflowed {

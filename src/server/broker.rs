@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use tracing::{debug, info, warn};
 
-use crate::chat::{Dialect, Effect, Hub, Input, Now, SessionId, SessionMap};
+use crate::chat::{Dialect, Effect, Hub, Input, Now, Quota, SessionId, SessionMap};
 use crate::protocol::legacy::{self, Encoded};
 use crate::protocol::modern::{self, Answer, ByeReason, ErrorCode, KeyedLine, OkBody};
 use crate::protocol::{Reply, ServerMessage};
@@ -15,7 +15,7 @@ use crate::server::clock::unix_ms;
 use crate::server::lines::Said;
 use crate::server::mailbox::{Event, Order, Turn};
 use crate::server::peer::{Peer, Scratch};
-use crate::server::sync::{Instant, Receiver, RecvTimeoutError, Sender, Share, recv_until};
+use crate::server::sync::{Arc, Instant, Receiver, RecvTimeoutError, Sender, Share, recv_until};
 
 /// Inputs for the hub after which a turn takes no more events: what comes out of a turn goes to each recipient in one write.
 const TURN: usize = 256;
@@ -32,6 +32,8 @@ pub(super) struct Broker {
     peers: SessionMap<Peer>,
     touched: Vec<SessionId>,
     store: Sender<Order>,
+    /// Unsent bytes of all peers.
+    outboxes: Arc<Quota>,
     /// Changes on their way to the disk.
     unsaved: usize,
     /// Whether all weak hashes were passed in, and the disk is still to be told.
@@ -48,12 +50,13 @@ pub(super) struct Broker {
 }
 
 impl Broker {
-    pub(super) fn new(hub: Hub, store: Sender<Order>) -> Self {
+    pub(super) fn new(hub: Hub, store: Sender<Order>, outboxes: Arc<Quota>) -> Self {
         Self {
             hub,
             peers: SessionMap::default(),
             touched: Vec::new(),
             store,
+            outboxes,
             unsaved: 0,
             all_strengthened: false,
             ending: false,
@@ -256,6 +259,13 @@ impl Broker {
         }
         self.said.clear();
         self.shares.clear();
+        while self.outboxes.is_full() && self.cut_off_fullest() {}
+    }
+
+    /// Whoever has most unsent makes room for the others. Whether there was somebody.
+    fn cut_off_fullest(&self) -> bool {
+        let fullest = self.peers.values().max_by_key(|peer| peer.unsent()).filter(|peer| peer.unsent() > 0);
+        fullest.map(Peer::cut_off).is_some()
     }
 
     /// Ends a session when everything is sent that it was told. Its thread may wait for a turn: without the peer there is none

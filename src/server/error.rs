@@ -31,6 +31,8 @@ pub enum ServerError {
     RegistrationTokens(String),
     /// The address cannot be listened on.
     Listen(SocketAddr, io::Error),
+    /// This thread, without which nobody is served, has panicked; the log says where.
+    Died(&'static str),
     /// The operating system refuses something that the server cannot do without.
     System(&'static str, io::Error),
 }
@@ -48,7 +50,7 @@ impl ServerError {
             | Self::BackupExists(_)
             | Self::NotEmpty(_)
             | Self::RegistrationTokens(_) => 1,
-            Self::System(..) => 2,
+            Self::Died(_) | Self::System(..) => 2,
             Self::Listen(..) => 3,
         }
     }
@@ -72,6 +74,9 @@ impl fmt::Display for ServerError {
                 write!(f, "{address} is in use: is a server running already? Choose another with --listen")
             }
             Self::Listen(address, error) => write!(f, "cannot listen on {address}: {error}"),
+            Self::Died(thread) => {
+                write!(f, "the thread {thread} has panicked, which is a fault of this program: please report it")
+            }
             Self::System(what, error) => write!(f, "{what}: {error}"),
         }
     }

@@ -119,8 +119,9 @@ impl Worker {
             for token in events.iter().map(mio::event::Event::token).filter(|token| *token != WAKE) {
                 self.advance(token);
             }
-            while let Ok(newcomer) = self.newcomers.try_recv() {
-                self.begin(newcomer);
+            // As many as wait now: those who come meanwhile wake it again.
+            for _ in 0..self.newcomers.len() {
+                self.newcomers.try_recv().into_iter().for_each(|newcomer| self.begin(newcomer));
             }
             self.drop_overdue();
         }
@@ -132,7 +133,7 @@ impl Worker {
         match Handshake::new(socket, peer, place, &self.tls, self.poll.registry(), token) {
             Ok(handshake) => {
                 self.waiting.insert(token, handshake);
-                self.deadlines.push_back((Instant::now() + self.reception.limits.handshake, token));
+                self.deadlines.push_back((Instant::now() + self.reception.services.limits.handshake, token));
                 self.advance(token); // its first bytes may have come before the registration
             }
             Err(error) => debug!(%peer, %error, "dropped before its handshake"),

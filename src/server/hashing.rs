@@ -1,6 +1,7 @@
 //! Slow work with passwords, on threads that step back behind those who deliver messages.
 
 use std::collections::HashSet;
+use std::net::{IpAddr, Ipv4Addr};
 
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
@@ -36,31 +37,31 @@ impl Hasher {
         Self { workers, key: Zeroizing::new(rand::random()), verified: Mutex::default(), hashes }
     }
 
-    /// Computes PBKDF2 once; `None` when that panicked.
-    fn compute<T: Send + 'static>(&self, hash: impl FnOnce() -> T + Send + 'static) -> Option<T> {
-        let result = self.workers.perform(hash);
+    /// Computes PBKDF2 once for somebody; `None` when that panicked.
+    fn compute<T: Send + 'static>(&self, address: IpAddr, hash: impl FnOnce() -> T + Send + 'static) -> Option<T> {
+        let result = self.workers.perform(address, hash);
         let hashes = self.hashes.fetch_add(1, Ordering::Relaxed) + 1;
         debug!(hashes, "a password was hashed");
         result
     }
 
-    /// Does what the hub wants done, and waits for it; `None` when that panicked.
-    pub(super) fn perform(&self, work: Work) -> Option<WorkDone> {
+    /// Does what the hub wants done for somebody, and waits for it; `None` when that panicked.
+    pub(super) fn perform(&self, address: IpAddr, work: Work) -> Option<WorkDone> {
         match work {
-            Work::Hash(password) => self.hash(password).map(WorkDone::Hashed),
+            Work::Hash(password) => self.hash(address, password).map(WorkDone::Hashed),
             Work::Check { password, verifier: None } => {
-                self.compute(move || PasswordHash::of_nobody().verify(&password))?;
+                self.compute(address, move || PasswordHash::of_nobody().verify(&password))?;
                 Some(WorkDone::Checked { right: false, better: None })
             }
-            Work::Check { password, verifier: Some(verifier) } => self.check(password, &verifier),
+            Work::Check { password, verifier: Some(verifier) } => self.check(address, password, &verifier),
         }
     }
 
-    fn hash(&self, password: Password) -> Option<Verifier> {
-        Some(Verifier::new(self.compute(move || PasswordHash::new(&password))?.to_string()))
+    fn hash(&self, address: IpAddr, password: Password) -> Option<Verifier> {
+        Some(Verifier::new(self.compute(address, move || PasswordHash::new(&password))?.to_string()))
     }
 
-    fn check(&self, password: Password, verifier: &Verifier) -> Option<WorkDone> {
+    fn check(&self, address: IpAddr, password: Password, verifier: &Verifier) -> Option<WorkDone> {
         let tag = self.tag(&password, verifier);
         if lock(&self.verified).contains(&tag) {
             return Some(WorkDone::Checked { right: true, better: None });
@@ -72,9 +73,9 @@ impl Hasher {
         let is_legacy = hash.is_legacy();
         let right = {
             let password = password.clone();
-            self.compute(move || hash.verify(&password))?
+            self.compute(address, move || hash.verify(&password))?
         };
-        let better = if right && is_legacy { Some(self.hash(password)?) } else { None };
+        let better = if right && is_legacy { Some(self.hash(address, password)?) } else { None };
         if right && better.is_none() {
             self.remember(tag);
         }
@@ -97,13 +98,13 @@ impl Hasher {
         mac.finalize().into_bytes().into()
     }
 
-    /// The same secret under PBKDF2, when less protects it.
+    /// The same secret under PBKDF2, when less protects it. It waits its turn like any network's.
     pub(super) fn strengthen(&self, weak: &Verifier) -> Option<Verifier> {
         let hash = PasswordHash::parse(weak.as_str()).ok()?;
         if !hash.is_weak() {
             return None;
         }
-        let strong = self.compute(move || hash.strengthened())??;
+        let strong = self.compute(IpAddr::V4(Ipv4Addr::UNSPECIFIED), move || hash.strengthened())??;
         Some(Verifier::new(strong.to_string()))
     }
 }
@@ -114,6 +115,8 @@ mod tests {
     use crate::server::sync::presence;
     use crate::server::workers::Priority;
 
+    const HERE: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
+
     fn hasher() -> Hasher {
         Hasher::new(Workers::start("hash", 1, Priority::Low, &presence().0).unwrap(), Arc::default())
     }
@@ -122,10 +125,10 @@ mod tests {
     fn a_verified_password_is_known_and_a_wrong_one_is_not() {
         let hasher = hasher();
         let [right, wrong] = ["right", "wrong"].map(Password::new);
-        let verifier = hasher.hash(right.clone()).unwrap();
+        let verifier = hasher.hash(HERE, right.clone()).unwrap();
         let passes = |password: &Password| {
             let work = Work::Check { password: password.clone(), verifier: Some(verifier.clone()) };
-            matches!(hasher.perform(work), Some(WorkDone::Checked { right: true, .. }))
+            matches!(hasher.perform(HERE, work), Some(WorkDone::Checked { right: true, .. }))
         };
         assert!(!passes(&wrong) && passes(&right));
         assert_eq!(hasher.hashes.load(Ordering::Relaxed), 3);
@@ -139,7 +142,7 @@ mod tests {
         let hasher = hasher();
         let password = Password::new("pw");
         let verifier = Verifier::new(PasswordHash::LegacyPlain("pw".into()).to_string());
-        let done = hasher.perform(Work::Check { password, verifier: Some(verifier) });
+        let done = hasher.perform(HERE, Work::Check { password, verifier: Some(verifier) });
         let Some(WorkDone::Checked { right: true, better: Some(better) }) = done else { panic!("{done:?}") };
         assert!(better.as_str().starts_with("$pbkdf2-sha256$"));
         assert!(hasher.strengthen(&better).is_none());

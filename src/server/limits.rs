@@ -68,7 +68,7 @@ pub struct LimitOptions {
     pub max_rooms_per_user: usize,
 
     /// Most sessions that are logged in to one account
-    #[arg(long, env = "CHAT_MAX_SESSIONS_PER_USER", value_name = "N", default_value_t = 2048)]
+    #[arg(long, env = "CHAT_MAX_SESSIONS_PER_USER", value_name = "N", default_value_t = 64)]
     pub max_sessions_per_user: usize,
 
     /// Most connections, at most as many as the system's limits allow [default: that many, up to 50000]
@@ -94,6 +94,10 @@ pub struct LimitOptions {
     /// Bytes that wait for a peer who does not read, before it is dropped
     #[arg(long, env = "CHAT_OUTBOX", value_name = "SIZE", value_parser = outbox, default_value = "4MiB")]
     pub outbox: u32,
+
+    /// The same for all peers together: beyond it, whoever has most is cut off
+    #[arg(long, env = "CHAT_OUTBOXES", value_name = "SIZE", value_parser = outbox, default_value = "256MiB")]
+    pub outboxes: u32,
 
     /// Longest message of the Python scripts' wire; a line of the other is fixed
     #[arg(long, env = "CHAT_MAX_MESSAGE", value_name = "SIZE", value_parser = message, default_value = "1MiB")]
@@ -146,6 +150,8 @@ pub(super) struct ConnectionLimits {
     pub(super) handshake: Duration,
     /// Most unsent bytes for one peer.
     pub(super) outbox: usize,
+    /// Most unsent bytes for all peers together.
+    pub(super) outboxes: usize,
     /// Longest message of the legacy wire, in bytes.
     pub(super) message: usize,
     /// Messages of one connection.
@@ -176,6 +182,7 @@ impl LimitOptions {
             connections_per_network,
             handshake: self.handshake_timeout,
             outbox: self.outbox as usize,
+            outboxes: self.outboxes as usize,
             message: self.max_message as usize,
             messages: rate(self.message_rate),
             bytes: rate(self.byte_rate),

@@ -5,28 +5,37 @@ use std::net::SocketAddr;
 
 use tracing::{debug, warn};
 
-use crate::chat::SessionId;
+use crate::chat::{Quota, SessionId, Usage};
 use crate::protocol::modern::{self, ByeReason};
 use crate::protocol::{Reply, ServerMessage, legacy};
-use crate::server::seats::Seats;
+use crate::server::seats::Hall;
 use crate::server::sync::{Arc, AtomicBool, Builder, Ordering, Presence};
 use crate::tls::{self, Flush, Sealer, Stream};
 
 /// Stack of a thread that serves one connection, in bytes. A TLS handshake fits into it with room to spare.
 pub(super) const STACK: usize = 128 * 1024;
 
+/// What all links need.
+pub(super) struct Dispatch {
+    /// Most unsent bytes before a peer is given up.
+    pub(super) outbox: usize,
+    /// Unsent bytes of all peers.
+    pub(super) outboxes: Arc<Quota>,
+    /// Places for threads that drain full sockets.
+    pub(super) drains: Arc<Hall>,
+}
+
 /// A connection as the broker sees it.
 pub(super) struct Link {
     pub(super) session: SessionId,
     pub(super) peer: SocketAddr,
     pub(super) stream: Stream,
-    /// Most unsent bytes before the peer is given up.
-    outbox: usize,
+    dispatch: Arc<Dispatch>,
+    /// Unsent bytes, as they were last looked at.
+    unsent: Usage,
     /// Set once nothing more will be queued: whoever sends the last byte ends the connection.
     closing: AtomicBool,
     presence: Presence,
-    /// Places for threads that drain full sockets.
-    drains: Arc<Seats>,
 }
 
 impl Link {
@@ -34,11 +43,11 @@ impl Link {
         session: SessionId,
         peer: SocketAddr,
         stream: Stream,
-        outbox: usize,
+        dispatch: Arc<Dispatch>,
         presence: Presence,
-        drains: Arc<Seats>,
     ) -> Self {
-        Self { session, peer, stream, outbox, closing: AtomicBool::new(false), presence, drains }
+        let unsent = Usage::of(&dispatch.outboxes);
+        Self { session, peer, stream, dispatch, unsent, closing: AtomicBool::new(false), presence }
     }
 
     /// Sends what is queued, as far as the socket takes it; a full socket gets a thread of its own until it is empty.
@@ -49,19 +58,47 @@ impl Link {
     /// The same, with what `seal` adds behind it.
     pub(super) fn send(self: &Arc<Self>, scratch: &mut Vec<u8>, seal: impl FnOnce(&mut Sealer<'_>)) {
         match self.stream.send(scratch, seal) {
-            Ok(Flush::Done) => return,
+            Ok(Flush::Done) => return self.note(0),
             Ok(Flush::Full) => self.drain_apart(),
             Ok(Flush::Draining) => {}
-            Err(error) => self.give_up(&error),
+            Err(error) => return self.give_up(&error),
         }
         let unsent = self.stream.pending();
-        if unsent > self.outbox && !self.closing.swap(true, Ordering::SeqCst) {
+        self.note(unsent);
+        if unsent > self.dispatch.outbox && !self.closing.swap(true, Ordering::SeqCst) {
             warn!(session = %self.session, peer = %self.peer, unsent, "dropped: it does not read what it is sent");
             // For a peer that does read again, while what it was sent can still be had.
             self.say_why(Reply::TooSlow, ByeReason::TooSlow);
             self.stream.queue_close();
             self.stream.hear_no_more(); // so its session ends now, and whoever drains the socket has some time left
         }
+    }
+
+    /// Counts what is unsent; cheap as long as nothing is.
+    fn note(&self, unsent: usize) {
+        if unsent != self.unsent.bytes() {
+            self.unsent.set(unsent);
+        }
+    }
+
+    /// Unsent bytes, as they were last looked at.
+    pub(super) fn unsent(&self) -> usize {
+        self.unsent.bytes()
+    }
+
+    /// Ends the connection and forgets what is unsent: all peers together have too much of it, and this one the most.
+    pub(super) fn cut_off(&self) {
+        let unsent = self.unsent();
+        warn!(session = %self.session, peer = %self.peer, unsent, "cut off: all outboxes together are full, and its is the fullest");
+        self.closing.store(true, Ordering::SeqCst);
+        self.forget();
+    }
+
+    /// Ends the connection with whatever is unsent.
+    fn forget(&self) {
+        self.stream.discard();
+        self.note(0);
+        self.stream.shutdown();
     }
 
     /// Queues why the connection ends, in the words of its wire.
@@ -99,14 +136,14 @@ impl Link {
     }
 
     fn drain_apart(self: &Arc<Self>) {
-        let Some(seat) = self.drains.take() else {
+        let Ok(place) = self.dispatch.drains.enter(self.peer.ip()) else {
             return self.give_up(&io::Error::other("too many others are slow as well"));
         };
         let link = Arc::clone(self);
         let presence = self.presence.clone();
         let drain = move || {
             link.drain();
-            drop((seat, presence));
+            drop((place, presence));
         };
         let thread = Builder::new().name(format!("drain-{}", self.session)).stack_size(STACK).spawn(drain);
         if let Err(error) = thread {
@@ -119,12 +156,13 @@ impl Link {
             // What was queued since is another drain's to send, and then the end is, too.
             Ok(()) if self.is_closing() && self.stream.pending() == 0 => self.stream.shutdown(),
             Ok(()) => {}
-            Err(error) => self.give_up(&error),
+            Err(error) => return self.give_up(&error),
         }
+        self.note(self.stream.pending());
     }
 
     fn give_up(&self, error: &io::Error) {
         debug!(session = %self.session, peer = %self.peer, %error, "dropped: it cannot be sent to");
-        self.stream.shutdown();
+        self.forget();
     }
 }

@@ -93,7 +93,8 @@ impl Listener {
     }
 
     fn accept_all(&mut self) -> io::Result<()> {
-        loop {
+        // One who connects without end is not to keep the listener from its own.
+        while !self.stopped.load(Ordering::SeqCst) {
             match self.socket.accept() {
                 Ok((socket, peer)) => self.admit(socket.into(), peer),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
@@ -101,6 +102,7 @@ impl Listener {
                 Err(error) => return Err(error),
             }
         }
+        Ok(())
     }
 
     fn admit(&mut self, socket: TcpStream, peer: SocketAddr) {

@@ -60,7 +60,7 @@ pub use limits::{LimitOptions, RegistrationPolicy};
 pub use maintenance::perform;
 pub use options::{Command, CommandLine, Files, Options};
 
-use crate::chat::Hub;
+use crate::chat::{Hub, Quota};
 use crate::crypto::Fingerprint;
 use crate::process;
 use crate::tls;
@@ -71,11 +71,12 @@ use connection::Services;
 use handshake::Handshakes;
 use hashing::Hasher;
 use host::Host;
+use link::Dispatch;
 #[cfg(not(all(test, feature = "model")))]
 use listener::Listener;
 use reception::Reception;
-use running::{Running, join};
-use seats::{Hall, Seats};
+use running::{End, Running, Vital, join};
+use seats::Hall;
 use storage::Storage;
 use sync::{Arc, AtomicBool, AtomicUsize, Builder, JoinHandle, Ordering, bounded, presence, unbounded};
 use workers::{Priority, Workers};
@@ -120,41 +121,52 @@ pub fn run(options: &Options) -> Result<(), ServerError> {
     let host = Host::new(opened.realm_key, motd, !options.no_legacy);
     let realm = host.realm();
     let checks = Workers::start("check", cores.min(CHECK_THREADS), Priority::Normal, &present).map_err(no_thread)?;
+    let outboxes = Quota::new(limits.outboxes);
+    let drains = limits.connections.div_ceil(CONNECTIONS_PER_DRAIN);
+    let dispatch = Dispatch {
+        outbox: limits.outbox,
+        outboxes: Arc::clone(&outboxes),
+        drains: Hall::new(drains, drains.div_ceil(2)), // one network that reads nothing leaves some for the others
+    };
     let reception = Reception {
         services: Services::new(events.clone(), Arc::clone(&hasher), host, checks, limits),
-        limits,
         presence: present,
         next_session: Arc::new(AtomicUsize::new(1)),
-        drains: Seats::new(limits.connections / CONNECTIONS_PER_DRAIN),
+        dispatch: Arc::new(dispatch),
     };
     let handshakes = Handshakes::start(cores.min(HANDSHAKE_THREADS), &tls, &reception).map_err(no_thread)?;
     drop(reception);
     let hall = Hall::new(limits.connections, limits.connections_per_network);
     let (listener, stopper) = Listener::new(socket, handshakes, hall).map_err(no_thread)?;
     let (ended, end) = bounded(1);
-    signals::on_end(move || drop(ended)).map_err(no_thread)?;
+    let asked = ended.clone();
+    signals::on_end(move || _ = asked.try_send(End::Asked)).map_err(no_thread)?; // or it ends already
+    let vital = |thread| Vital { thread, ended: ended.clone() };
 
     let weak = conversion::weak(&opened.directory);
     let storage = Storage::new(opened.store, opened.keys, events.clone(), !weak.is_empty());
     let hub = Hub::new(opened.directory, realm, rand::random());
     let hub = hub.with_limits(options.limits.of_people()).with_registration(registration);
-    let broker = Broker::new(hub, orders);
+    let broker = Broker::new(hub, orders, outboxes);
     let stop_conversion = Arc::new(AtomicBool::new(false));
-    let storage = spawn("store", move || storage.run(&for_storage))?;
-    let broker = spawn("broker", move || broker.run(&for_broker))?;
+    let storage = spawn_vital(vital("store"), move || storage.run(&for_storage))?;
+    let broker = spawn_vital(vital("broker"), move || broker.run(&for_broker))?;
     let conversion = {
         let (events, stop) = (events.clone(), Arc::clone(&stop_conversion));
         spawn("conversion", move || conversion::run(weak, &hasher, &events, &stop))?
     };
-    let listener = spawn("listener", move || listener.run())?;
+    let listener = spawn_vital(vital("listener"), move || listener.run())?;
     say_ready(address, fingerprint, realm);
 
-    let _: Result<(), _> = end.recv(); // until the signal drops the other end
-    info!("ending");
+    let end = end.recv();
+    info!(?end, "ending");
     let running = Running { events, stop_conversion, listener, broker, conversion, storage, all_gone };
     running.end(|| stopper.stop());
     info!(hashes = hashes.load(Ordering::Relaxed), "ended");
-    Ok(())
+    match end {
+        Ok(End::Died(thread)) => Err(ServerError::Died(thread)),
+        Ok(End::Asked) | Err(_) => Ok(()),
+    }
 }
 
 /// Whether the operating system gives a thread at all.
@@ -172,6 +184,13 @@ fn no_thread(error: io::Error) -> ServerError {
 
 fn spawn(name: &str, run: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>, ServerError> {
     Builder::new().name(name.into()).spawn(run).map_err(no_thread)
+}
+
+fn spawn_vital(vital: Vital, run: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>, ServerError> {
+    spawn(vital.thread, move || {
+        let _vital = vital;
+        run();
+    })
 }
 
 /// Says, on standard output, that connections are accepted. Whoever started the server may have closed it.

@@ -45,6 +45,16 @@ impl Peer {
         self.link.session
     }
 
+    /// Bytes that its socket did not take so far.
+    pub(super) fn unsent(&self) -> usize {
+        self.link.unsent()
+    }
+
+    /// Ends its connection with whatever is unsent.
+    pub(super) fn cut_off(&self) {
+        self.link.cut_off();
+    }
+
     /// Queues something that is said to many. Whether it is the first since the last flush.
     pub(super) fn queue_shared(&mut self, place: Range<usize>, said: &Said, scratch: &mut Scratch) -> bool {
         if self.part.end == place.start {
@@ -135,9 +145,11 @@ impl Peer {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::chat::Quota;
     use crate::names::RoomName;
     use crate::protocol::{Package, RECORD_LIMIT};
-    use crate::server::seats::Seats;
+    use crate::server::link::Dispatch;
+    use crate::server::seats::Hall;
     use crate::server::sync::{bounded, presence};
     use crate::tls::tests::{client, connect, server};
     use crate::tls::{MODERN, Received, Stream};
@@ -146,7 +158,8 @@ mod tests {
     fn peer(wire: Dialect) -> (Peer, Stream) {
         let (at_server, at_client) = connect(&server(), client(&[MODERN]));
         let address = "127.0.0.1:1".parse().unwrap();
-        let link = Link::new(SessionId(1), address, at_server, 1 << 23, presence().0, Seats::new(1));
+        let dispatch = Dispatch { outbox: 1 << 23, outboxes: Quota::new(1 << 23), drains: Hall::new(1, 1) };
+        let link = Link::new(SessionId(1), address, at_server, Arc::new(dispatch), presence().0);
         (Peer::new(wire, Arc::new(link), bounded(1).0), at_client.unwrap())
     }
 

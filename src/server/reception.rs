@@ -6,9 +6,8 @@ use tracing::warn;
 
 use crate::chat::SessionId;
 use crate::server::connection::{self, Services};
-use crate::server::limits::ConnectionLimits;
-use crate::server::link::{Link, STACK};
-use crate::server::seats::{Place, Seats};
+use crate::server::link::{Dispatch, Link, STACK};
+use crate::server::seats::Place;
 use crate::server::sync::{Arc, AtomicUsize, Builder, Ordering, Presence};
 use crate::tls::Stream;
 
@@ -16,18 +15,17 @@ use crate::tls::Stream;
 #[derive(Clone)]
 pub(super) struct Reception {
     pub(super) services: Arc<Services>,
-    pub(super) limits: ConnectionLimits,
     pub(super) presence: Presence,
     pub(super) next_session: Arc<AtomicUsize>,
-    pub(super) drains: Arc<Seats>,
+    pub(super) dispatch: Arc<Dispatch>,
 }
 
 impl Reception {
     /// Gives a stream its session and its thread, which keeps the place until it ends.
     pub(super) fn receive(&self, stream: Stream, peer: SocketAddr, place: Place) {
         let session = SessionId(self.next_session.fetch_add(1, Ordering::Relaxed) as u64);
-        let (presence, drains) = (self.presence.clone(), Arc::clone(&self.drains));
-        let link = Arc::new(Link::new(session, peer, stream, self.limits.outbox, presence, drains));
+        let (presence, dispatch) = (self.presence.clone(), Arc::clone(&self.dispatch));
+        let link = Arc::new(Link::new(session, peer, stream, dispatch, presence));
         if !connection::greet(&link, &self.services) {
             return;
         }

@@ -1,48 +1,28 @@
-//! A bounded number of places, for connections and for threads.
+//! A bounded number of places, for connections and for threads, with a share for each network.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
 
 use crate::chat;
-use crate::server::sync::{Arc, AtomicUsize, Mutex, Ordering, lock};
+use crate::server::sync::{Arc, Mutex, lock};
 
-/// How many there may be.
-pub(super) struct Seats {
-    free: AtomicUsize,
+/// Places, of which one network gets its share at most.
+pub(super) struct Hall {
+    places: usize,
+    per_network: usize,
+    taken: Mutex<Taken>,
+}
+
+#[derive(Default)]
+struct Taken {
+    all: usize,
+    networks: HashMap<IpAddr, usize>,
 }
 
 /// One place; given back when dropped.
-pub(super) struct Seat(Arc<Seats>);
-
-impl Seats {
-    pub(super) fn new(seats: usize) -> Arc<Self> {
-        Arc::new(Self { free: AtomicUsize::new(seats) })
-    }
-
-    pub(super) fn take(self: &Arc<Self>) -> Option<Seat> {
-        let taken = self.free.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |free| free.checked_sub(1));
-        taken.ok().map(|_| Seat(Arc::clone(self)))
-    }
-}
-
-impl Drop for Seat {
-    fn drop(&mut self) {
-        self.0.free.fetch_add(1, Ordering::SeqCst);
-    }
-}
-
-/// The places of connections, of which one network gets its share at most.
-pub(super) struct Hall {
-    seats: Arc<Seats>,
-    per_network: usize,
-    networks: Mutex<HashMap<IpAddr, usize>>,
-}
-
-/// The place of a connection; given back when dropped.
 pub(super) struct Place {
     hall: Arc<Hall>,
     network: IpAddr,
-    _seat: Seat,
 }
 
 /// Why there is no place.
@@ -55,30 +35,34 @@ pub(super) enum NoPlace {
 }
 
 impl Hall {
-    pub(super) fn new(seats: usize, per_network: usize) -> Arc<Self> {
-        Arc::new(Self { seats: Seats::new(seats), per_network, networks: Mutex::default() })
+    pub(super) fn new(places: usize, per_network: usize) -> Arc<Self> {
+        Arc::new(Self { places, per_network, taken: Mutex::default() })
     }
 
     pub(super) fn enter(self: &Arc<Self>, address: IpAddr) -> Result<Place, NoPlace> {
         let network = chat::network(address);
-        let seat = self.seats.take().ok_or(NoPlace::Full)?;
-        let mut networks = lock(&self.networks);
-        let taken = networks.get(&network).copied().unwrap_or_default();
-        if taken >= self.per_network {
+        let mut taken = lock(&self.taken);
+        if taken.all >= self.places {
+            return Err(NoPlace::Full);
+        }
+        let of_network = taken.networks.get(&network).copied().unwrap_or_default();
+        if of_network >= self.per_network {
             return Err(NoPlace::Share);
         }
-        networks.insert(network, taken + 1);
-        Ok(Place { hall: Arc::clone(self), network, _seat: seat })
+        taken.all += 1;
+        taken.networks.insert(network, of_network + 1);
+        Ok(Place { hall: Arc::clone(self), network })
     }
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
-        let mut networks = lock(&self.hall.networks);
-        let left = networks.get(&self.network).map_or(0, |taken| taken.saturating_sub(1));
+        let mut taken = lock(&self.hall.taken);
+        taken.all -= 1;
+        let left = taken.networks.get(&self.network).map_or(0, |of_network| of_network.saturating_sub(1));
         match left {
-            0 => networks.remove(&self.network),
-            left => networks.insert(self.network, left),
+            0 => taken.networks.remove(&self.network),
+            left => taken.networks.insert(self.network, left),
         };
     }
 }
@@ -98,7 +82,7 @@ mod tests {
         drop(one);
         let four = hall.enter(here).unwrap();
         drop((two, three, four));
-        assert!(lock(&hall.networks).is_empty(), "nothing is kept of who is gone");
-        assert_eq!(hall.seats.free.load(Ordering::SeqCst), 3);
+        let taken = lock(&hall.taken);
+        assert!(taken.all == 0 && taken.networks.is_empty(), "nothing is kept of who is gone");
     }
 }

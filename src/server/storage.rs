@@ -39,7 +39,7 @@ pub(super) struct Storage {
     conversion_failed: bool,
     /// Whether the journal replaces a weak hash that the snapshot holds.
     fold_owed: bool,
-    /// From when on folding takes no more than its share of the time.
+    /// From when on folding takes no more than its share of the time, and one that failed may be tried again.
     may_fold: Instant,
 }
 
@@ -63,7 +63,7 @@ impl Storage {
                 }
             }
             self.commit(group);
-            if self.store.journal_len() > FOLD_AT {
+            if self.store.journal_len() > FOLD_AT && self.may_fold <= Instant::now() {
                 self.fold();
             }
         }

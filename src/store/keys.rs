@@ -35,6 +35,8 @@ pub struct KeyFile {
     len: u64,
     /// Whether a failed write may have left something behind them.
     torn: bool,
+    /// Whether another file may have the name by now: the record is opened anew before the next write.
+    stale: bool,
     /// The last line of each user.
     places: HashMap<UserName, Place>,
     damaged_lines: u64,
@@ -82,7 +84,20 @@ impl KeyFile {
         // Whatever was cut short goes before the first write: reading does not need it gone.
         let torn = true;
         let compact_at = 2 * lines + SUPERSEDED;
-        Ok(Self { folder: Arc::clone(folder), path, file, len, torn, places, damaged_lines, lines, compact_at, mac })
+        let stale = false;
+        Ok(Self {
+            folder: Arc::clone(folder),
+            path,
+            file,
+            len,
+            torn,
+            stale,
+            places,
+            damaged_lines,
+            lines,
+            compact_at,
+            mac,
+        })
     }
 
     /// Begins an empty record, in place of what an earlier database left.
@@ -113,6 +128,7 @@ impl KeyFile {
         if self.get(user).is_ok_and(|known| known.as_deref() == Some(pem)) {
             return Ok(false);
         }
+        self.freshen()?;
         let line = self.line(user, pem);
         if self.torn {
             self.file.set_len(self.len).map_err(StoreError::io("shorten", &self.path))?;
@@ -126,11 +142,19 @@ impl KeyFile {
         self.lines += 1;
         if self.lines > self.compact_at {
             self.compact_at = 2 * self.lines; // when it fails: not again at once
-            if let Ok(loaded) = Self::load(&Arc::clone(&self.folder), self.mac.clone()) {
-                *self = loaded;
-            }
+            self.stale = true;
+            let _ = self.freshen(); // the key is kept; who writes next hears of a failure
         }
         Ok(true)
+    }
+
+    fn freshen(&mut self) -> Result<(), StoreError> {
+        if self.stale {
+            let compact_at = self.compact_at;
+            *self = Self::load(&Arc::clone(&self.folder), self.mac.clone())?;
+            self.compact_at = self.compact_at.max(compact_at);
+        }
+        Ok(())
     }
 
     /// Waits until all keys are on disk.

@@ -30,6 +30,10 @@ const LARGE_PIECE: usize = 4 * 1024;
 /// How long after its end a connection may take for what was said before.
 const PARTING: Duration = Duration::from_secs(30);
 
+/// How often a drain looks how much its peer has taken, and the least that it must have taken, in bytes.
+const LOOK_AFTER: Duration = Duration::from_secs(30);
+const LEAST_TAKEN: usize = 16 * 1024;
+
 /// Records that are encrypted before they are sent: more would only wait, and rustls keeps a place for each for ever.
 const RECORDS: usize = 32;
 
@@ -57,6 +61,29 @@ pub enum Flush {
 pub struct Stream {
     socket: TcpStream,
     state: Mutex<State>,
+}
+
+/// How much a peer takes that has much to read: one who takes next to nothing reads no more than one who takes nothing, but would keep
+/// a thread for it for ever.
+struct Progress {
+    since: Instant,
+    taken: usize,
+}
+
+impl Progress {
+    fn begin() -> Self {
+        Self { since: Instant::now(), taken: 0 }
+    }
+
+    /// Counts what was taken; whether that is too little.
+    fn is_too_slow(&mut self, taken: usize) -> bool {
+        self.taken += taken;
+        if self.since.elapsed() < LOOK_AFTER {
+            return false;
+        }
+        let all = std::mem::replace(self, Self::begin()).taken;
+        all < LEAST_TAKEN
+    }
 }
 
 struct State {
@@ -350,6 +377,14 @@ impl Stream {
         state.unsent().len() + state.in_flight
     }
 
+    /// Forgets what is queued and not yet with the operating system. What was sent may end within a record, so nothing can be sent
+    /// after it.
+    pub fn discard(&self) {
+        let mut state = self.state();
+        state.collect();
+        (state.out, state.sent) = (Vec::new(), 0);
+    }
+
     /// Sends what can be sent without waiting.
     ///
     /// # Errors
@@ -376,9 +411,10 @@ impl Stream {
     /// Called by one thread at a time, after [`Flush::Full`] or instead of [`Stream::flush`].
     ///
     /// # Errors
-    /// What the socket reports; `WouldBlock` or `TimedOut` when the peer took nothing for the length of the write timeout, or not
-    /// everything within 30 s of the end.
+    /// What the socket reports; `WouldBlock` or `TimedOut` when the peer took nothing for the length of the write timeout, less than
+    /// 16 KiB in 30 s, or not everything within 30 s of the end.
     pub fn drain(&self) -> io::Result<()> {
+        let mut progress = Progress::begin();
         loop {
             let bytes = {
                 let mut state = self.state();
@@ -392,18 +428,19 @@ impl Stream {
                 }
                 bytes
             };
-            bytes.chunks(PART).try_for_each(|part| self.send_part(part))?;
+            bytes.chunks(PART).try_for_each(|part| self.send_part(part, &mut progress))?;
         }
     }
 
     /// A peer that takes little at a time keeps what it is sent in memory only as long as its connection is meant to last.
-    fn send_part(&self, mut part: &[u8]) -> io::Result<()> {
+    fn send_part(&self, mut part: &[u8], progress: &mut Progress) -> io::Result<()> {
         while !part.is_empty() {
             let sent = uninterrupted(|| (&self.socket).write(part))?;
             part = part.get(sent..).unwrap_or_default();
             let mut state = self.state();
             state.in_flight = state.in_flight.saturating_sub(sent);
-            if sent == 0 || state.closed.is_some_and(|closed| closed.elapsed() > PARTING) {
+            let too_late = state.closed.is_some_and(|closed| closed.elapsed() > PARTING);
+            if sent == 0 || too_late || (progress.is_too_slow(sent) && !part.is_empty()) {
                 return Err(io::ErrorKind::TimedOut.into());
             }
         }

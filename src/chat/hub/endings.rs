@@ -31,7 +31,7 @@ pub(super) enum Timer {
 
 impl Hub {
     pub(super) fn connected(&mut self, session: SessionId, address: IpAddr, dialect: Dialect) {
-        self.sessions.insert(session, Session::new(address, dialect, self.now.elapsed));
+        self.sessions.insert(session, Session::new(address, dialect, self.now.elapsed, &self.attached));
         if dialect == Dialect::Modern {
             self.timers.set(self.now.elapsed + SILENCE, Timer::Silent(session));
         }

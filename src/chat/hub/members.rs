@@ -36,7 +36,7 @@ impl Hub {
         found.state = State::InRoom(member, room.clone());
         let old = old.filter(|old| old != room);
         if let (Some(_), Some(modern)) = (&old, found.modern_mut()) {
-            modern.attached.clear(); // they were for a message to the old room
+            modern.attached.take(); // they were for a message to the old room
         }
         let Some(entry) = entry else { return }; // a session on the modern wire has announced its bundle
         if self.is_modern(session) {

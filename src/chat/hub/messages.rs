@@ -13,9 +13,6 @@ use crate::protocol::modern::{
 };
 use crate::transcript::{self, MessageHash, Position, Signature};
 
-/// Most bytes that a session may attach to one message: [`MAX_ITEMS`] of the largest keys fit, each with a name of 340 bytes.
-const MAX_ATTACHED: usize = 4 * 1024 * 1024;
-
 /// Most bytes of a legacy package's wrapped key for a reader on the modern wire; one that is longer is none.
 const MAX_LEGACY_KEY: usize = 1024;
 
@@ -23,13 +20,9 @@ impl Hub {
     /// Keeps keys for the next message.
     pub(super) fn attach(&mut self, session: SessionId, keys: EncryptedKeys) {
         let Some(modern) = self.modern_mut(session) else { return };
-        let bytes =
-            |keys: &EncryptedKeys| keys.iter().map(|(user, key)| user.as_str().len() + key.as_str().len()).sum();
-        let (before, more): (usize, usize) = (bytes(&modern.attached), bytes(&keys));
-        if modern.attached.len() + keys.len() > MAX_ITEMS || before + more > MAX_ATTACHED {
-            return self.refuse(session, ErrorCode::TooLarge);
+        if let Err(code) = modern.attached.add(keys) {
+            return self.refuse(session, code);
         }
-        modern.attached.extend(keys);
         self.done(session, OkBody::Attach);
     }
 
@@ -40,7 +33,7 @@ impl Hub {
 
     pub(super) fn send(&mut self, session: SessionId, mut send: SendRequest) {
         let Some(modern) = self.modern_mut(session) else { return };
-        let mut keys = std::mem::take(&mut modern.attached);
+        let mut keys = modern.attached.take();
         keys.extend(send.encrypted_keys.take().unwrap_or_default());
         let Some(room) = self.room_of(session).cloned() else { return };
         match self.send_refused(session, &room, &send, &keys) {

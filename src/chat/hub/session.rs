@@ -6,14 +6,20 @@ use std::time::Duration;
 
 use crate::chat::hub::acts::Deeded;
 use crate::chat::tokens::TokenHash;
-use crate::chat::{Dialect, KnownBundle, RsaKey, Subject, Verifier};
+use crate::chat::{Dialect, KnownBundle, Quota, RsaKey, Subject, Usage, Verifier};
 use crate::names::{Password, RoomName, UserName};
 use crate::protocol::KeyAnnouncement;
-use crate::protocol::modern::EncryptedKeys;
+use crate::protocol::modern::{EncryptedKeys, ErrorCode, MAX_ITEMS};
 use crate::transcript::{BundleHash, EntryKey, KeyHash, RosterEntry, RunId};
 
 /// Most different keys, or bundles, that one connection may announce: each is checked, kept and told.
 pub(super) const MAX_KEYS: usize = 16;
+
+/// Most bytes that a session may attach to one message: [`MAX_ITEMS`] of the largest keys fit, each with a name of 340 bytes.
+const MAX_ATTACHED: usize = 4 * 1024 * 1024;
+
+/// Most bytes that all sessions together may have attached and not sent.
+pub(super) const ALL_ATTACHED: usize = 16 * MAX_ATTACHED;
 
 /// A session.
 #[derive(Debug)]
@@ -51,9 +57,34 @@ pub(super) struct Modern {
     pub(super) bundles: Vec<BundleHash>,
     /// What resumes it.
     pub(super) token: Option<TokenHash>,
-    /// Keys for the next message.
-    pub(super) attached: EncryptedKeys,
+    pub(super) attached: Attached,
     pub(super) granted: Granted,
+}
+
+/// Keys for a session's next message.
+#[derive(Debug)]
+pub(super) struct Attached {
+    keys: EncryptedKeys,
+    usage: Usage,
+}
+
+impl Attached {
+    /// Adds some, if there is room for them.
+    pub(super) fn add(&mut self, keys: EncryptedKeys) -> Result<(), ErrorCode> {
+        let more: usize = keys.iter().map(|(user, key)| user.as_str().len() + key.as_str().len()).sum();
+        let bytes = self.usage.bytes() + more;
+        if self.keys.len() + keys.len() > MAX_ITEMS || bytes > MAX_ATTACHED || self.usage.quota().lacks(more) {
+            return Err(ErrorCode::TooLarge);
+        }
+        self.keys.extend(keys);
+        self.usage.set(bytes);
+        Ok(())
+    }
+
+    pub(super) fn take(&mut self) -> EncryptedKeys {
+        self.usage.set(0);
+        std::mem::take(&mut self.keys)
+    }
 }
 
 /// How much a session granted lately.
@@ -206,7 +237,7 @@ impl Pending {
 }
 
 impl Session {
-    pub(super) fn new(address: IpAddr, dialect: Dialect, now: Duration) -> Self {
+    pub(super) fn new(address: IpAddr, dialect: Dialect, now: Duration, attached: &Arc<Quota>) -> Self {
         let wire = match dialect {
             Dialect::Legacy => Wire::Legacy { keys: 0, last_key: None },
             Dialect::Modern => Wire::Modern(Box::new(Modern {
@@ -214,7 +245,7 @@ impl Session {
                 heard: now,
                 bundles: Vec::new(),
                 token: None,
-                attached: EncryptedKeys::new(),
+                attached: Attached { keys: EncryptedKeys::new(), usage: Usage::of(attached) },
                 granted: Granted::default(),
             })),
         };
@@ -263,7 +294,7 @@ impl Session {
             other => other,
         };
         if let Some(modern) = self.modern_mut() {
-            modern.attached.clear();
+            modern.attached.take();
         }
     }
 }

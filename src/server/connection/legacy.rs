@@ -5,14 +5,18 @@ use std::time::Duration;
 use tracing::{debug, info};
 
 use super::{BrokerGone, Connection, Inbound, READ};
-use crate::chat::{Input, RsaKey};
+use crate::chat::{Input, Quota, RsaKey, Usage};
 use crate::crypto::PublicKey;
 use crate::protocol::{ClientMessage, KeyAnnouncement, Reassembled, Reassembler, Reply, ServerMessage, legacy};
 use crate::server::link::Link;
 use crate::server::sync::Arc;
 
-/// Longest message of somebody who is not logged in: keys and commands are short. In bytes.
-const MAX_GUEST_MESSAGE: usize = 64 * 1024;
+/// Longest message of somebody who is not logged in, in bytes: a command. The key that the Python client announces right away, of
+/// 4096 bits, has a tenth of it.
+const MAX_GUEST_MESSAGE: usize = 8 * 1024;
+
+/// Longest message while others have begun too many, in bytes: some 80 recipients.
+const SCARCE: usize = 32 * 1024;
 
 /// How long somebody who is turned away may take to read why.
 const PARTING: Duration = Duration::from_secs(5);
@@ -23,9 +27,12 @@ type CheckedKey = Result<RsaKey, String>;
 /// What a peer has said so far.
 pub(super) struct Legacy {
     reassembler: Reassembler,
-    /// Longest message, and that of a guest, in bytes.
+    /// What it holds of a message that has begun.
+    unfinished: Usage,
+    /// Longest message, in bytes.
     most: usize,
-    guests: usize,
+    /// Whether somebody is logged in.
+    logged_in: bool,
     /// The last key that was announced and what the check said: a client announces one key many times.
     last_key: Option<(Arc<str>, CheckedKey)>,
 }
@@ -42,7 +49,10 @@ pub(super) fn turn_away(link: &Arc<Link>) {
 
 impl Inbound for Legacy {
     fn take(&mut self, connection: &mut Connection, record: &[u8]) -> Result<(), BrokerGone> {
-        match self.reassembler.push(record) {
+        self.reassembler.set_limit(self.longest());
+        let message = self.reassembler.push(record);
+        self.unfinished.set(self.reassembler.held());
+        match message {
             None => Ok(()),
             Some(Reassembled::TooLong) => self.pass_on(connection, ClientMessage::TooLong, 0),
             Some(Reassembled::Message(message)) => {
@@ -54,9 +64,18 @@ impl Inbound for Legacy {
 
 impl Legacy {
     /// One whose messages have at most so many bytes.
-    pub(super) fn new(most: usize) -> Self {
-        let guests = MAX_GUEST_MESSAGE.min(most);
-        Self { reassembler: Reassembler::new(guests), most, guests, last_key: None }
+    pub(super) fn new(most: usize, unfinished: &Arc<Quota>) -> Self {
+        let (reassembler, unfinished) = (Reassembler::new(0), Usage::of(unfinished));
+        Self { reassembler, unfinished, most, logged_in: false, last_key: None }
+    }
+
+    /// Longest message at the moment, in bytes.
+    fn longest(&self) -> usize {
+        match (self.logged_in, self.unfinished.quota().is_full()) {
+            (false, _) => MAX_GUEST_MESSAGE.min(self.most),
+            (true, true) => SCARCE.min(self.most),
+            (true, false) => self.most,
+        }
     }
 
     /// A command is waited for, so that what follows it (a key right behind a `/login`) finds it done; so is a key, which is
@@ -78,16 +97,20 @@ impl Legacy {
         }
         if is_command || is_key {
             let user = connection.work_until_ready()?;
-            self.reassembler.set_limit(if user.is_some() { self.most } else { self.guests });
+            self.logged_in = user.is_some();
         }
         Ok(())
     }
 
     fn check_key(&mut self, connection: &Connection, pem: Arc<str>) -> CheckedKey {
+        if !self.logged_in {
+            return Err("nobody is logged in".into()); // the hub passes it over, unseen
+        }
         let known = self.last_key.as_ref().filter(|(last, _)| *last == pem).map(|(_, key)| key.clone());
         let key = known.unwrap_or_else(|| {
             let text = Arc::clone(&pem);
-            let checked = connection.services.checks.perform(move || PublicKey::from_pem(&text));
+            let checked =
+                connection.services.checks.perform(connection.link.peer.ip(), move || PublicKey::from_pem(&text));
             match checked {
                 // Copies: what is kept is not to lie between what the check needed for a moment.
                 Some(Ok(key)) => Ok(RsaKey { pem: (**key.pem()).into(), spki: (**key.spki_der()).into() }),

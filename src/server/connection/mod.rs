@@ -12,7 +12,7 @@ use tracing::info;
 
 use self::legacy::Legacy;
 use self::modern::Modern;
-use crate::chat::{Dialect, Input, SessionId};
+use crate::chat::{Dialect, Input, Quota, SessionId};
 use crate::names::UserName;
 use crate::server::hashing::Hasher;
 use crate::server::host::Host;
@@ -38,6 +38,9 @@ const LARGE: usize = 4 * 1024;
 /// Bytes of large messages that may wait for the broker before those who send more wait. Unpacked, they take a few times as much.
 const LARGE_MESSAGES: usize = 16 * 1024 * 1024;
 
+/// Bytes of messages of the legacy wire that have begun before those who have begun a large one must be content with less.
+const UNFINISHED: usize = 128 * 1024 * 1024;
+
 /// Buffers of [`READ`] bytes that are kept for the next who read.
 const BUFFERS: usize = 64;
 
@@ -48,6 +51,8 @@ pub(super) struct Services {
     pub(super) host: Host,
     /// Bytes of large messages that may be on their way to the broker, of all connections.
     pub(super) budget: Arc<Budget>,
+    /// Bytes of messages of the legacy wire that have begun, of all connections.
+    pub(super) unfinished: Arc<Quota>,
     /// Buffers of [`READ`] bytes, for those who read at the moment.
     pub(super) buffers: Buffers,
     pub(super) checks: Workers,
@@ -62,8 +67,9 @@ impl Services {
         checks: Workers,
         limits: ConnectionLimits,
     ) -> Arc<Self> {
-        let (budget, buffers) = (Budget::new(LARGE_MESSAGES), Buffers::new(READ, BUFFERS));
-        Arc::new(Self { events, hasher, host, budget, buffers, checks, limits })
+        let (budget, unfinished) = (Budget::new(LARGE_MESSAGES), Quota::new(UNFINISHED));
+        let buffers = Buffers::new(READ, BUFFERS);
+        Arc::new(Self { events, hasher, host, budget, unfinished, buffers, checks, limits })
     }
 }
 
@@ -120,8 +126,8 @@ pub(super) fn serve(link: Arc<Link>, services: Arc<Services>) {
             run(link, services, Dialect::Modern, &mut Modern::new(realm));
         }
         _ if services.host.takes_legacy() => {
-            let message = services.limits.message;
-            run(link, services, Dialect::Legacy, &mut Legacy::new(message));
+            let mut legacy = Legacy::new(services.limits.message, &services.unfinished);
+            run(link, services, Dialect::Legacy, &mut legacy);
         }
         _ => legacy::turn_away(&link),
     }
@@ -213,7 +219,7 @@ impl Connection {
             match self.turns.recv().map_err(|_| BrokerGone)? {
                 Turn::Ready { user } => return Ok(user),
                 Turn::Work(work) => {
-                    let done = self.services.hasher.perform(work).ok_or(BrokerGone)?;
+                    let done = self.services.hasher.perform(self.link.peer.ip(), work).ok_or(BrokerGone)?;
                     let worked = Event::Input(Input::Worked(self.link.session, done));
                     self.services.events.send(worked).map_err(|_| BrokerGone)?;
                 }

@@ -16,7 +16,6 @@ use crate::server::clock::unix_ms;
 use crate::server::host::Host;
 use crate::server::link::Link;
 use crate::server::sync::Arc;
-use crate::server::workers::Workers;
 use crate::transcript::{self, BundleHash, Realm};
 
 /// What a peer has said so far.
@@ -117,7 +116,7 @@ impl Modern {
             return (BundleHash([0; 32]), Err("nobody is logged in".into())); // which is what the hub says first
         };
         let known = self.last_bundle.take().filter(|last| last.user == user && last.keys() == keys);
-        let Some(checked) = known.or_else(|| Checked::new(self.realm, user, keys, &connection.services.checks)) else {
+        let Some(checked) = known.or_else(|| Checked::new(self.realm, user, keys, connection)) else {
             return (BundleHash([0; 32]), Err("it could not be checked".into()));
         };
         if let Err((why, _)) = &checked.bundle {
@@ -131,9 +130,9 @@ impl Modern {
 
 impl Checked {
     /// `None` when the check panicked.
-    fn new(realm: Realm, user: UserName, keys: &BundleKeys, checks: &Workers) -> Option<Self> {
+    fn new(realm: Realm, user: UserName, keys: &BundleKeys, connection: &Connection) -> Option<Self> {
         let (account, checked_keys) = (user.clone(), keys.clone());
-        let (hash, outcome) = checks.perform(move || {
+        let (hash, outcome) = connection.services.checks.perform(connection.link.peer.ip(), move || {
             let BundleKeys { signing_key, rsa_key, signature, rsa_signature } = &checked_keys;
             let hash = BundleHash::of(&transcript::bundle(&realm, &account, signing_key, rsa_key));
             let bundle = Bundle::verify(&realm, &account, signing_key, rsa_key, signature, rsa_signature);

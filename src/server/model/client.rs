@@ -97,6 +97,11 @@ impl Client {
         self.heard.pop_front()
     }
 
+    /// Takes next to nothing of what has come, waiting for it; whether there may be more.
+    pub(super) fn sips(&self) -> bool {
+        matches!(self.stream.read(&mut [0; 8], &mut Vec::new()), Ok(Received::Open))
+    }
+
     fn take(&mut self, record: &[u8]) {
         if self.wire == Dialect::Legacy {
             return self.heard.push_back(Heard::Text(String::from_utf8(record.to_vec()).unwrap()));

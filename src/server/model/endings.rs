@@ -138,6 +138,33 @@ fn who_takes_nothing_is_dropped_once_and_the_others_go_on() {
     });
 }
 
+/// Bob and carol read nothing; each alone would be borne with.
+#[test]
+fn when_all_together_have_too_much_unsent_the_fullest_is_cut_off() {
+    play(60, || {
+        let bounds = Bounds { socket: 64, outboxes: 1024, ..Bounds::default() };
+        let scene = Scene::begin(bounds);
+        let stuck = ["bob", "carol"].map(|name| {
+            let mut stuck = scene.connect(Dialect::Legacy);
+            stuck.comes(name);
+            assert!(stuck.waits_for(&format!("{name} joined the chat!")));
+            stuck
+        });
+        let alice = scene.connect(Dialect::Legacy);
+        let alice = spawn("alice", move || {
+            alice.comes("alice");
+            (0..40).for_each(|n| alice.chats(&format!("message {n}")));
+            alice.hears_out()
+        });
+        time::sleep(Duration::from_secs(1));
+        assert_eq!(scene.free_seats(), bounds.seats - 1, "both were to go");
+        stuck.into_iter().for_each(|stuck| assert!(stuck.hears_out().len() < 40, "nothing was to be lost of"));
+        assert_eq!(scene.end(), Duration::ZERO, "somebody was waited for in vain");
+        let alice = alice.join().unwrap();
+        assert_eq!((count(&alice, "bob left the chat."), count(&alice, "carol left the chat.")), (1, 1));
+    });
+}
+
 fn hears_bye(mut client: Client) -> bool {
     use super::client::Heard;
     let mut last = None;

@@ -11,7 +11,7 @@ use sha2::Sha256;
 
 use super::client::Client;
 use super::disk::{Disk, KeyFile, Store};
-use crate::chat::{Change, Dialect, Directory, Hub, Rate, Verifier};
+use crate::chat::{Change, Dialect, Directory, Hub, Quota, Rate, Verifier};
 use crate::crypto::SigningKey;
 use crate::model::socket;
 use crate::model::time::{self, spawn};
@@ -23,9 +23,10 @@ use crate::server::conversion;
 use crate::server::hashing::Hasher;
 use crate::server::host::Host;
 use crate::server::limits::ConnectionLimits;
+use crate::server::link::Dispatch;
 use crate::server::reception::Reception;
 use crate::server::running::Running;
-use crate::server::seats::{Hall, Seats};
+use crate::server::seats::Hall;
 use crate::server::storage::Storage;
 use crate::server::sync::{Arc, AtomicBool, AtomicUsize, Instant, Sender, bounded, presence, unbounded};
 use crate::server::workers::{Priority, Workers};
@@ -65,6 +66,8 @@ pub(super) struct Bounds {
     pub(super) socket: usize,
     /// Most unsent bytes for one peer.
     pub(super) outbox: usize,
+    /// Most unsent bytes for all.
+    pub(super) outboxes: usize,
     /// Connections at the same time.
     pub(super) seats: usize,
     /// Events that may wait for the broker.
@@ -74,7 +77,7 @@ pub(super) struct Bounds {
 impl Default for Bounds {
     /// Few events, so that those who have some must wait; for the rest, enough.
     fn default() -> Self {
-        Self { socket: 1 << 16, outbox: 1 << 20, seats: 8, events: 2 }
+        Self { socket: 1 << 16, outbox: 1 << 20, outboxes: usize::MAX, seats: 8, events: 2 }
     }
 }
 
@@ -86,6 +89,7 @@ impl Bounds {
             connections_per_network: connections,
             handshake: Duration::MAX,
             outbox: self.outbox,
+            outboxes: self.outboxes,
             message: MAX_MESSAGE,
             messages: unbounded,
             bytes: unbounded,
@@ -100,7 +104,7 @@ pub(super) struct Scene {
     /// Handshakes that are finished, for the listener; `None` is its end.
     arrivals: Sender<Option<Stream>>,
     hall: Arc<Hall>,
-    drains: Arc<Seats>,
+    drains: Arc<Hall>,
     pub(super) disk: Disk,
 }
 
@@ -116,18 +120,19 @@ impl Scene {
         let host = Host::new(SigningKey::from_seed(&[9; 32]), None, true);
         let realm = host.realm();
         let checks = Workers::start("check", 1, Priority::Normal, &present).unwrap();
-        let (hall, drains) = (Hall::new(bounds.seats, bounds.seats), Seats::new(DRAINS));
+        let (hall, drains) = (Hall::new(bounds.seats, bounds.seats), Hall::new(DRAINS, DRAINS));
         let limits = bounds.limits();
+        let outboxes = Quota::new(limits.outboxes);
+        let dispatch = Dispatch { outbox: limits.outbox, outboxes: Arc::clone(&outboxes), drains: Arc::clone(&drains) };
         let reception = Reception {
             services: Services::new(events.clone(), Arc::clone(&hasher), host, checks, limits),
-            limits,
             presence: present,
             next_session: Arc::new(AtomicUsize::new(1)),
-            drains: Arc::clone(&drains),
+            dispatch: Arc::new(dispatch),
         };
         let disk = Disk::default();
         let storage = Storage::new(Store(disk.clone()), KeyFile(disk.clone()), events.clone(), false);
-        let broker = Broker::new(Hub::new(directory(), realm, [0; 32]), orders);
+        let broker = Broker::new(Hub::new(directory(), realm, [0; 32]), orders, outboxes);
         let stop_conversion = Arc::new(AtomicBool::new(false));
         let storage = spawn("store", move || storage.run(&for_storage));
         let broker = spawn("broker", move || broker.run(&for_broker));
@@ -156,8 +161,7 @@ impl Scene {
 
     /// Connections that could still be taken, once nothing happens any more.
     pub(super) fn free_seats(&self) -> usize {
-        let places = std::iter::from_fn(|| self.hall.enter(HERE.ip()).ok());
-        places.collect::<Vec<_>>().len()
+        free(&self.hall)
     }
 
     /// Ends the server as a signal does; gives how long it took.
@@ -174,8 +178,8 @@ impl Scene {
 }
 
 /// How many places are free.
-pub(super) fn free(seats: &Arc<Seats>) -> usize {
-    let taken: Vec<_> = std::iter::from_fn(|| seats.take()).collect();
+pub(super) fn free(hall: &Arc<Hall>) -> usize {
+    let taken: Vec<_> = std::iter::from_fn(|| hall.enter(HERE.ip()).ok()).collect();
     taken.len()
 }
 

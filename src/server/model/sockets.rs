@@ -6,10 +6,10 @@ use std::time::Duration;
 use super::client::Client;
 use super::play;
 use super::scene::{free, streams};
-use crate::chat::{Dialect, SessionId};
+use crate::chat::{Dialect, Quota, SessionId};
 use crate::model::time::{self, spawn};
-use crate::server::link::Link;
-use crate::server::seats::Seats;
+use crate::server::link::{Dispatch, Link};
+use crate::server::seats::Hall;
 use crate::server::sync::{Absence, Arc, presence};
 use crate::tls::Received;
 
@@ -22,11 +22,12 @@ const DRAINS: usize = 16;
 const REST: Duration = Duration::from_millis(1);
 
 /// A connection as its writers see it, and its peer; and the places for drains.
-fn link(socket: usize, outbox: usize) -> (Arc<Link>, Client, Arc<Seats>, Absence) {
+fn link(socket: usize, outbox: usize) -> (Arc<Link>, Client, Arc<Hall>, Absence) {
     let (at_server, at_client) = streams(Dialect::Legacy, socket);
-    let (drains, (present, absence)) = (Seats::new(DRAINS), presence());
+    let (drains, (present, absence)) = (Hall::new(DRAINS, DRAINS), presence());
     let peer = "127.0.0.1:1".parse().unwrap();
-    let link = Link::new(SessionId(1), peer, at_server, outbox, present, Arc::clone(&drains));
+    let dispatch = Dispatch { outbox, outboxes: Quota::new(usize::MAX), drains: Arc::clone(&drains) };
+    let link = Link::new(SessionId(1), peer, at_server, Arc::new(dispatch), present);
     (Arc::new(link), Client::new(at_client, Dialect::Legacy), drains, absence)
 }
 
@@ -126,5 +127,24 @@ fn a_drain_that_gets_nowhere_gives_up_when_its_time_is_over() {
         assert!(absence.wait(Duration::from_secs(31)), "a drain still runs");
         assert_eq!(free(&drains), DRAINS, "the place of a drain was lost");
         drop(client);
+    });
+}
+
+/// The reader takes a few bytes now and then: it would take an hour for all of them.
+#[test]
+fn a_drain_whose_peer_takes_next_to_nothing_gives_up_as_well() {
+    play(40, || {
+        time::start();
+        let (link, client, drains, absence) = link(48, OUTBOX);
+        let reader = spawn("reader", move || {
+            while client.sips() {
+                time::sleep(Duration::from_secs(10));
+            }
+        });
+        link.send(&mut Vec::new(), |sealer| sealer.seal(&[IoSlice::new(&[b'x'; 4096])]));
+        drop(link);
+        assert!(absence.wait(Duration::from_secs(61)), "a drain still runs");
+        assert_eq!(free(&drains), DRAINS, "the place of a drain was lost");
+        reader.join().unwrap();
     });
 }

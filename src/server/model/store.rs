@@ -1,5 +1,6 @@
 //! What is saved, and the threads for slow work.
 
+use std::net::IpAddr;
 use std::time::Duration;
 
 use super::scene::{Bounds, Scene};
@@ -85,7 +86,7 @@ fn everybody_gets_a_worker_and_a_share_in_the_end() {
                     for i in 0..2 {
                         let share = budget.take(4 * n);
                         let working = Arc::clone(&working);
-                        let done = workers.perform(move || {
+                        let done = workers.perform(IpAddr::from([10, 0, 0, n as u8]), move || {
                             assert_eq!(working.fetch_add(1, Ordering::SeqCst), 0, "two have the only worker");
                             shuttle::thread::yield_now();
                             working.fetch_sub(1, Ordering::SeqCst);
