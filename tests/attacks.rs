@@ -141,7 +141,7 @@ fn endless_names_and_endless_keys_cost_the_others_nothing() {
     let mut couple = Couple::new(&server);
     let guests: Vec<_> = (0..10).map(|_| server.connect()).collect();
     for guest in &guests {
-        guest.says(format!("CMD::/register {} pw", "ö".repeat(30_000)));
+        guest.says(format!("CMD::/register {} pw", "ö".repeat(4_000)));
     }
     couple.still_talk();
     for mut guest in guests {
@@ -186,7 +186,7 @@ fn nested_json_and_a_megabyte_of_password_overflow_nothing() {
         assert_eq!(couple.alice.hears(), "Invalid message format.");
     }
     let mut other = server.connect();
-    other.asks(&format!("/login alice {}", "p".repeat(60_001)), "Login failed. Invalid username or password.");
+    other.asks(&format!("/login alice {}", "p".repeat(8_001)), "Login failed. Invalid username or password.");
     other.asks(&format!("/login alice {}", "p".repeat(900_001)), "Error: message too long.");
     couple.bob.asks(&format!("/login alice {}", "p".repeat(900_001)), "Login failed. Invalid username or password.");
     let deep_name = "r".repeat(500_001);

@@ -354,6 +354,54 @@ fn without_rates_nobody_is_slowed_down_and_the_sizes_stay() {
 }
 
 #[test]
+fn where_places_are_scarce_the_oldest_guest_makes_room_and_nobody_who_is_logged_in_does() {
+    let (_dir, server) = start(&["--max-connections", "16", "--max-connections-per-address", "0"]);
+    let mut alice = server.user("alice");
+    let mut guests: Vec<_> = (0..14).map(|_| server.connect()).collect();
+    for guest in &mut guests {
+        guest.asks("/list", "You must /login first."); // each has its place
+    }
+    let mut bob = server.user("bob");
+    let mut rest = guests.split_off(1);
+    assert_eq!(guests[0].hears(), "You did not log in for too long. Connect again when you want to.");
+    assert_eq!(guests[0].hears_or_end(), None);
+    assert!(server.log().contains("places are scarce"), "{}", server.log());
+    for guest in &mut rest {
+        guest.asks("/list", "You must /login first.");
+    }
+    for user in [&mut alice, &mut bob] {
+        user.asks("/list", "No rooms found.");
+    }
+}
+
+/// Three who read nothing: each alone would be borne with.
+#[test]
+fn whoever_has_most_unsent_is_cut_off_when_all_together_have_too_much() {
+    let (_dir, server) = start(&["--outbox", "1GiB", "--outboxes", "1MiB", "--no-rate-limits"]);
+    let mut alice = server.user("alice");
+    alice.asks("/create lobby pw", "Room 'lobby' created.");
+    alice.asks("/join lobby pw", "alice joined the chat!");
+    let stuck = ["one", "two", "three"].map(|name| {
+        let mut stuck = server.user(name);
+        stuck.asks("/join lobby pw", &format!("{name} joined the chat!"));
+        alice.hears_until(&format!("{name} joined the chat!"));
+        stuck
+    });
+    let mut sent = 0;
+    while server.log().matches("all outboxes together are full").count() < stuck.len() {
+        alice.says(package(&"t".repeat(3900)));
+        sent += 1;
+        assert!(sent < 20_000, "still there after {sent} messages");
+    }
+    let mut left = std::collections::HashSet::new();
+    while left.len() < stuck.len() {
+        let heard = alice.hears();
+        left.extend(heard.strip_suffix(" left the chat.").map(str::to_owned));
+    }
+    alice.asks("/create den pw", "Room 'den' created.");
+}
+
+#[test]
 fn a_peer_that_does_not_read_is_dropped_at_the_outbox_that_is_set() {
     let (_dir, server) = start(&["--outbox", "256KiB", "--no-rate-limits"]);
     let mut alice = server.user("alice");
@@ -387,13 +435,14 @@ fn every_limit_is_in_the_help_with_its_default() {
         ("--max-accounts", "[default: 1000000]"),
         ("--max-rooms <N>", "[default: 10000]"),
         ("--max-rooms-per-user", "[default: 100]"),
-        ("--max-sessions-per-user", "[default: 2048]"),
+        ("--max-sessions-per-user", "[default: 64]"),
         ("--max-connections <N>", "[default: that many, up to 50000]"),
         ("--max-connections-per-address", "[default: half of all]"),
         ("--handshake-timeout", "[default: 10s]"),
         ("--login-timeout", "[default: 1h]"),
         ("--idle-timeout", "[default: 0]"),
         ("--outbox", "[default: 4MiB]"),
+        ("--outboxes", "[default: 256MiB]"),
         ("--max-message", "[default: 1MiB]"),
         ("--message-rate", "[default: 200/10s]"),
         ("--byte-rate", "[default: 8MiB/16s]"),
@@ -412,12 +461,15 @@ fn a_crowd_behind_one_address_meets_no_limit() {
     let mut first = server.user("alice");
     first.asks("/create lobby pw", "Room 'lobby' created.");
     first.asks("/join lobby pw", "alice joined the chat!");
+    let names = ["alice", "bob", "carol"];
+    names[1..].iter().for_each(|name| drop(server.user(name)));
     let mut crowd: Vec<_> = (0..150)
-        .map(|_| {
+        .map(|n| {
             let mut peer = server.connect();
-            peer.asks("/login alice pw", "Login successful. Welcome, alice!");
+            let name = names[n % names.len()];
+            peer.asks(&format!("/login {name} pw"), &format!("Login successful. Welcome, {name}!"));
             peer.says("CMD::/join lobby pw");
-            peer.hears_until("alice joined the chat!");
+            peer.hears_until(&format!("{name} joined the chat!"));
             peer
         })
         .collect();

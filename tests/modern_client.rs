@@ -424,6 +424,7 @@ fn the_session_in_the_readme_is_a_real_one() {
         assert!(session.contains(&format!("\n> {line}\n")), "{line}");
         alice.enters(line, leads_to);
     };
+    alice.shows("/help says more."); // what is typed before it would stand above it
     types("/register alice wonderland", "is made");
     alice.types("/login alice\r");
     alice.edits("Password:");

@@ -118,7 +118,7 @@ impl Driver {
         let user = UserName::new(&user_name(account));
         self.ask(session, RequestBody::Login { user: user.clone(), password: Password::new(PASSWORD) })?;
         let hash = BundleHash::of(&bundle(&REALM, &user, &self.keys.signing_key, &self.keys.rsa_key));
-        let known = KnownBundle { hash, account: user, keys: self.keys.clone(), pem: "no legacy member asks".into() };
+        let known = KnownBundle { hash, account: user, keys: self.keys.clone() };
         self.id += 1;
         let run = RunId((account as u128).to_be_bytes());
         let came = self.feed(Input::Announce { session, id: self.id, run, hash, bundle: Ok(Arc::new(known)) });

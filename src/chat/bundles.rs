@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
+use crate::crypto::spki_pem;
 use crate::names::UserName;
 use crate::protocol::modern::{Bundle, BundleKeys};
 use crate::transcript::{BundleHash, EntryKey, KeyHash};
@@ -28,8 +29,6 @@ pub struct KnownBundle {
     pub account: UserName,
     /// The keys and the signatures.
     pub keys: BundleKeys,
-    /// The RSA key in canonical PEM, for those on the legacy wire.
-    pub pem: Arc<str>,
 }
 
 /// What is kept of a key.
@@ -52,6 +51,11 @@ pub(super) fn hash_of(key: &EntryKey) -> Option<Hash> {
 }
 
 impl KnownBundle {
+    /// The RSA key in PEM, for those on the legacy wire.
+    pub(super) fn pem(&self) -> Arc<str> {
+        spki_pem(&self.keys.rsa_key)
+    }
+
     /// What is told of it.
     pub(super) fn to_bundle(&self) -> Arc<Bundle> {
         Arc::new(Bundle::Modern { user: self.account.clone(), keys: self.keys.clone() })

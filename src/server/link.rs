@@ -3,7 +3,7 @@
 use std::io;
 use std::net::SocketAddr;
 
-use tracing::{debug, warn};
+use tracing::{debug, info, warn};
 
 use crate::chat::{Quota, SessionId, Usage};
 use crate::protocol::modern::{self, ByeReason};
@@ -116,6 +116,13 @@ impl Link {
     /// Queues that the server ends, for one who came while it did.
     pub(super) fn say_goodbye(&self) {
         self.say_why(Reply::ShuttingDown, ByeReason::ShuttingDown);
+    }
+
+    /// Ends the connection of one who did not log in: others want its place.
+    pub(super) fn send_away(self: &Arc<Self>) {
+        info!(session = %self.session, peer = %self.peer, "sent away: places are scarce, and nobody logged in at it for longest");
+        self.say_why(Reply::LoginTimeout, ByeReason::LoginTimeout);
+        self.close();
     }
 
     /// Whether the connection ends: nothing that the peer says counts any more.

@@ -8,6 +8,7 @@ use mio::{Events, Interest, Poll, Token, Waker};
 use socket2::{Domain, Protocol, Socket, Type};
 use tracing::warn;
 
+use crate::server::guests::Guests;
 use crate::server::handshake::Handshakes;
 use crate::server::seats::{Hall, NoPlace};
 use crate::server::sync::{Arc, AtomicBool, Ordering};
@@ -43,6 +44,7 @@ pub(super) struct Listener {
     socket: mio::net::TcpListener,
     handshakes: Handshakes,
     hall: Arc<Hall>,
+    guests: Arc<Guests>,
     stopped: Arc<AtomicBool>,
 }
 
@@ -62,14 +64,19 @@ impl Stopper {
 }
 
 impl Listener {
-    pub(super) fn new(socket: TcpListener, handshakes: Handshakes, hall: Arc<Hall>) -> io::Result<(Self, Stopper)> {
+    pub(super) fn new(
+        socket: TcpListener,
+        handshakes: Handshakes,
+        hall: Arc<Hall>,
+        guests: Arc<Guests>,
+    ) -> io::Result<(Self, Stopper)> {
         socket.set_nonblocking(true)?;
         let poll = Poll::new()?;
         let mut socket = mio::net::TcpListener::from_std(socket);
         poll.registry().register(&mut socket, ACCEPT, Interest::READABLE)?;
         let stopped = Arc::new(AtomicBool::new(false));
         let stopper = Stopper { waker: Waker::new(poll.registry(), WAKE)?, stopped: Arc::clone(&stopped) };
-        Ok((Self { poll, socket, handshakes, hall, stopped }, stopper))
+        Ok((Self { poll, socket, handshakes, hall, guests, stopped }, stopper))
     }
 
     /// Accepts until it is stopped; then ends the handshakes.
@@ -106,6 +113,9 @@ impl Listener {
     }
 
     fn admit(&mut self, socket: TcpStream, peer: SocketAddr) {
+        if self.hall.is_scarce() {
+            self.guests.send_oldest_away();
+        }
         match self.hall.enter(peer.ip()) {
             Ok(place) => self.handshakes.begin(socket, peer, place),
             Err(NoPlace::Full) => warn!(%peer, "turned away: the server is full (--max-connections)"),

@@ -19,6 +19,7 @@ mod clock;
 mod connection;
 mod conversion;
 mod error;
+mod guests;
 #[cfg(not(all(test, feature = "model")))]
 mod handshake;
 mod hashing;
@@ -134,10 +135,11 @@ pub fn run(options: &Options) -> Result<(), ServerError> {
         next_session: Arc::new(AtomicUsize::new(1)),
         dispatch: Arc::new(dispatch),
     };
+    let guests = Arc::clone(&reception.services.guests);
     let handshakes = Handshakes::start(cores.min(HANDSHAKE_THREADS), &tls, &reception).map_err(no_thread)?;
     drop(reception);
     let hall = Hall::new(limits.connections, limits.connections_per_network);
-    let (listener, stopper) = Listener::new(socket, handshakes, hall).map_err(no_thread)?;
+    let (listener, stopper) = Listener::new(socket, handshakes, hall, guests).map_err(no_thread)?;
     let (ended, end) = bounded(1);
     let asked = ended.clone();
     signals::on_end(move || _ = asked.try_send(End::Asked)).map_err(no_thread)?; // or it ends already

@@ -53,6 +53,11 @@ impl Hall {
         taken.networks.insert(network, of_network + 1);
         Ok(Place { hall: Arc::clone(self), network })
     }
+
+    /// Whether few places are left: one in sixteen.
+    pub(super) fn is_scarce(&self) -> bool {
+        lock(&self.taken).all + self.places / 16 >= self.places
+    }
 }
 
 impl Drop for Place {

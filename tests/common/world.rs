@@ -7,8 +7,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use secure_chat::chat::{
-    Audience, Change, Dialect, Directory, Effect, Entries, Hub, Input, KnownBundle, Now, RsaKey, SessionId, Verifier,
-    Work, WorkDone, is_waited_for,
+    Audience, Change, Dialect, Directory, Effect, Entries, Hub, Input, KnownBundle, Limits, Now, RsaKey, SessionId,
+    Verifier, Work, WorkDone, is_waited_for,
 };
 use secure_chat::names::{Password, RoomName, UserName};
 use secure_chat::protocol::modern::{
@@ -65,7 +65,9 @@ impl World {
         let mut disk = Entries::default();
         disk.apply(Change::AddUser { user: UserName::god(), password: Verifier::new("pw") }).unwrap();
         Self {
-            hub: Hub::new(Directory::new(disk.clone()), REALM, seed),
+            // One user may stand for a crowd.
+            hub: Hub::new(Directory::new(disk.clone()), REALM, seed)
+                .with_limits(Limits { sessions_per_user: 1024, ..Limits::default() }),
             now: Now { elapsed: Duration::from_secs(1000), unix_ms: 1_800_000_000_000 },
             disk,
             disk_fails: false,
@@ -446,8 +448,7 @@ pub fn bundle_keys(number: u8) -> BundleKeys {
 
 pub fn known_bundle(user: &UserName, keys: BundleKeys) -> Arc<KnownBundle> {
     let hash = BundleHash::of(&bundle(&REALM, user, &keys.signing_key, &keys.rsa_key));
-    let pem = format!("pem of {user}: {:?}", keys.rsa_key.first()).into();
-    Arc::new(KnownBundle { hash, account: user.clone(), keys, pem })
+    Arc::new(KnownBundle { hash, account: user.clone(), keys })
 }
 
 /// The entry of somebody on the modern wire.

@@ -275,9 +275,7 @@ impl Server {
         let BundleKeys { signing_key, rsa_key, signature, rsa_signature } = &keys;
         let hash = BundleHash::of(&transcript::bundle(&self.realm(), &account, signing_key, rsa_key));
         let bundle = Bundle::verify(&self.realm(), &account, signing_key, rsa_key, signature, rsa_signature);
-        let known = |bundle: Bundle| {
-            Arc::new(KnownBundle { hash: bundle.hash(), account, keys, pem: Arc::clone(bundle.rsa().pem()) })
-        };
+        let known = |bundle: Bundle| Arc::new(KnownBundle { hash: bundle.hash(), account, keys });
         (hash, bundle.map(known).map_err(|why| why.to_string()))
     }
 

@@ -37,7 +37,7 @@ impl Hub {
         roster.filter_map(|listed| {
             listed.entry.key.bundle()?;
             let Some(Known::Modern(bundle)) = self.bundles.get(&hash_of(&listed.entry.key)?) else { return None };
-            Some(KeyAnnouncement { user: listed.entry.account.clone(), pem: Arc::clone(&bundle.pem) })
+            Some(KeyAnnouncement { user: listed.entry.account.clone(), pem: bundle.pem() })
         })
     }
 

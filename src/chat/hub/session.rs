@@ -124,11 +124,11 @@ impl Member {
     /// The key, as the legacy wire tells it.
     pub(super) fn announcement(&self) -> Option<KeyAnnouncement> {
         let pem = match &self.keys {
-            Keys::Legacy { key, .. } => &key.as_ref()?.pem,
-            Keys::Bundle { bundle, .. } => &bundle.pem,
+            Keys::Legacy { key, .. } => Arc::clone(&key.as_ref()?.pem),
+            Keys::Bundle { bundle, .. } => bundle.pem(),
             Keys::None => return None,
         };
-        Some(KeyAnnouncement { user: self.user.clone(), pem: Arc::clone(pem) })
+        Some(KeyAnnouncement { user: self.user.clone(), pem })
     }
 
     /// What is listed in a room.

@@ -7,13 +7,15 @@ use tracing::{debug, info};
 use super::{BrokerGone, Connection, Inbound, READ};
 use crate::chat::{Input, Quota, RsaKey, Usage};
 use crate::crypto::PublicKey;
-use crate::protocol::{ClientMessage, KeyAnnouncement, Reassembled, Reassembler, Reply, ServerMessage, legacy};
+use crate::protocol::{
+    ClientMessage, KeyAnnouncement, RECORD_LIMIT, Reassembled, Reassembler, Reply, ServerMessage, legacy,
+};
 use crate::server::link::Link;
 use crate::server::sync::Arc;
 
-/// Longest message of somebody who is not logged in, in bytes: a command. The key that the Python client announces right away, of
-/// 4096 bits, has a tenth of it.
-const MAX_GUEST_MESSAGE: usize = 8 * 1024;
+/// Longest message of somebody who is not logged in, in bytes: what one record may hold, so that nothing of it is kept while more
+/// is waited for. Commands and keys are shorter.
+const MAX_GUEST_MESSAGE: usize = RECORD_LIMIT - 1;
 
 /// Longest message while others have begun too many, in bytes: some 80 recipients.
 const SCARCE: usize = 32 * 1024;

@@ -14,6 +14,7 @@ use self::legacy::Legacy;
 use self::modern::Modern;
 use crate::chat::{Dialect, Input, Quota, SessionId};
 use crate::names::UserName;
+use crate::server::guests::{Guest, Guests};
 use crate::server::hashing::Hasher;
 use crate::server::host::Host;
 use crate::server::limits::ConnectionLimits;
@@ -56,6 +57,7 @@ pub(super) struct Services {
     /// Buffers of [`READ`] bytes, for those who read at the moment.
     pub(super) buffers: Buffers,
     pub(super) checks: Workers,
+    pub(super) guests: Arc<Guests>,
     pub(super) limits: ConnectionLimits,
 }
 
@@ -68,8 +70,8 @@ impl Services {
         limits: ConnectionLimits,
     ) -> Arc<Self> {
         let (budget, unfinished) = (Budget::new(LARGE_MESSAGES), Quota::new(UNFINISHED));
-        let buffers = Buffers::new(READ, BUFFERS);
-        Arc::new(Self { events, hasher, host, budget, unfinished, buffers, checks, limits })
+        let (buffers, guests) = (Buffers::new(READ, BUFFERS), Arc::default());
+        Arc::new(Self { events, hasher, host, budget, unfinished, buffers, checks, guests, limits })
     }
 }
 
@@ -78,6 +80,8 @@ struct Connection {
     link: Arc<Link>,
     services: Arc<Services>,
     turns: Receiver<Turn>,
+    /// As long as nobody is logged in.
+    guest: Option<Guest>,
     pace: Pace,
     /// Whether the peer has been faster than its pace, which was logged.
     hurried: bool,
@@ -148,7 +152,8 @@ fn run(link: Arc<Link>, services: Arc<Services>, wire: Dialect, inbound: &mut im
     let _farewell = Farewell(Arc::clone(&services), session);
     let pace = Pace::new(services.limits.messages, services.limits.bytes);
     let (said, hurried) = (Vec::new(), false);
-    let mut connection = Connection { link, services, turns, pace, hurried, said };
+    let guest = Some(services.guests.add(&link));
+    let mut connection = Connection { link, services, turns, guest, pace, hurried, said };
     log_end(session, connection.read_all(inbound));
 }
 
@@ -217,13 +222,22 @@ impl Connection {
         self.pass_on()?;
         loop {
             match self.turns.recv().map_err(|_| BrokerGone)? {
-                Turn::Ready { user } => return Ok(user),
+                Turn::Ready { user } => {
+                    self.count_as_guest(user.is_none());
+                    return Ok(user);
+                }
                 Turn::Work(work) => {
                     let done = self.services.hasher.perform(self.link.peer.ip(), work).ok_or(BrokerGone)?;
                     let worked = Event::Input(Input::Worked(self.link.session, done));
                     self.services.events.send(worked).map_err(|_| BrokerGone)?;
                 }
             }
+        }
+    }
+
+    fn count_as_guest(&mut self, is_guest: bool) {
+        if is_guest != self.guest.is_some() {
+            self.guest = is_guest.then(|| self.services.guests.add(&self.link));
         }
     }
 

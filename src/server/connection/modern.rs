@@ -136,14 +136,10 @@ impl Checked {
             let BundleKeys { signing_key, rsa_key, signature, rsa_signature } = &checked_keys;
             let hash = BundleHash::of(&transcript::bundle(&realm, &account, signing_key, rsa_key));
             let bundle = Bundle::verify(&realm, &account, signing_key, rsa_key, signature, rsa_signature);
-            (hash, bundle.map(Box::new)) // the connection's stack has no room to spare
+            (hash, bundle.map(drop))
         })?;
         let bundle = match outcome {
-            Ok(bundle) => {
-                // A copy: what is kept is not to lie between what the check needed for a moment.
-                let pem = (**bundle.rsa().pem()).into();
-                Ok(Arc::new(KnownBundle { hash, account: user.clone(), keys: keys.clone(), pem }))
-            }
+            Ok(()) => Ok(Arc::new(KnownBundle { hash, account: user.clone(), keys: keys.clone() })),
             Err(why) => Err((why.to_string(), keys.clone())),
         };
         Some(Self { user, hash, bundle })
