@@ -119,7 +119,7 @@ fn a_key_survives_its_files() {
     let pem = key.to_pem().unwrap();
     assert!(pem.starts_with("-----BEGIN PRIVATE KEY-----\n"));
     assert_eq!(SigningKey::from_pem(&pem).unwrap().expose_seed(), key.expose_seed());
-    let with_public = key.0.to_pkcs8_pem(LineEnding::CRLF).unwrap();
+    let with_public = key.secret.to_pkcs8_pem(LineEnding::CRLF).unwrap();
     assert_eq!(SigningKey::from_pem(&with_public).unwrap().expose_seed(), key.expose_seed());
 
     let encrypted = key.to_encrypted_pem(&passphrase).unwrap();
