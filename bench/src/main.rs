@@ -6,6 +6,7 @@
 //! | `load`, `idle`, `handshakes`, `joins` | one measurement each |
 //! | `pressure`, `mob` | what a healthy room notices of those who press on the server |
 //! | `churn`, `soak`, `stuck`, `timing` | what a server keeps of those who come and go; a member who does not read; what an answer's time tells |
+//! | `envelopes` | a client's cryptography, beside Python's |
 //! | `growth`, `hub` | what grows with what: the hub by itself, and a server's start |
 //! | `compare`, `report`, `plot` | all of them, interleaved; what is written about them |
 //! | `crowd`, `connection`, `timer`, `tls` | thousands of TLS clients on one thread |
@@ -18,6 +19,7 @@ mod churn;
 mod compare;
 mod connection;
 mod crowd;
+mod envelopes;
 mod growth;
 mod handshakes;
 mod histogram;
@@ -91,6 +93,10 @@ fn run(options: &Options) -> Result<()> {
         Command::Soak { seconds } => show::soak(&soak::run(&programs, *seconds, json)?, json),
         Command::LoginTiming { targets, logins } => {
             for_each(targets, |target| show::timing(&timing::run(target, &programs, *logins)?, json))
+        }
+        Command::Envelopes { recipients, rounds, python } => {
+            let (python, script) = (options::python(python.as_deref()), options::envelopes_script());
+            show::envelopes(&envelopes::run(&python, &script, *recipients, *rounds)?, json)
         }
         Command::Growth => growth::run(&programs, json),
         Command::Starts { accounts, times } => growth::starts(&programs, *accounts, *times, json),

@@ -109,6 +109,18 @@ pub(crate) enum Command {
         #[arg(long, default_value_t = 10_000)]
         logins: usize,
     },
+    /// Measure what a client's cryptography costs, beside the same work in Python's `cryptography`
+    Envelopes {
+        /// Recipients of a message on the legacy wire
+        #[arg(long, default_value_t = 1000)]
+        recipients: usize,
+        /// How often both are measured, in turn
+        #[arg(long, default_value_t = 3)]
+        rounds: usize,
+        /// A Python that has `cryptography` [default: the one that the tests made in target/python, or python3]
+        #[arg(long, value_name = "FILE")]
+        python: Option<PathBuf>,
+    },
     /// Measure what the hub's operations cost as accounts, members and sessions grow, and a server's start
     Growth,
     /// Measure a server's start alone, with everything in the snapshot and with everything in the journal
@@ -190,6 +202,21 @@ pub(crate) struct CompareOptions {
     /// Folder of BENCHMARKS.md and, below benchmarks/, of the plots [default: docs of this repository]
     #[arg(long, value_name = "DIR")]
     pub(crate) output: Option<PathBuf>,
+}
+
+/// The Python that is wanted, or the one that has what the tests' peers need.
+pub(crate) fn python(wanted: Option<&Path>) -> PathBuf {
+    let of_the_tests = repository().join("target/python/bin/python");
+    match wanted {
+        Some(wanted) => wanted.to_owned(),
+        None if of_the_tests.exists() => of_the_tests,
+        None => "python3".into(),
+    }
+}
+
+/// The work of a client, in Python.
+pub(crate) fn envelopes_script() -> PathBuf {
+    repository().join("tests/python/envelopes.py")
 }
 
 /// The repository that this was built from.

@@ -6,6 +6,7 @@ use anyhow::{Context, Result, ensure};
 use serde::Serialize;
 
 use crate::churn::Churn;
+use crate::envelopes::Envelopes;
 use crate::growth::{Costs, Crowd, Room, Start};
 use crate::handshakes::Handshakes;
 use crate::idle::Idle;
@@ -160,6 +161,20 @@ pub(crate) fn churn(churn: &Churn, json: bool) -> Result<()> {
     either(json, churn, &text)?;
     ensure!(churn.holds, "something stays of connections that are gone");
     Ok(())
+}
+
+pub(crate) fn envelopes(measured: &Envelopes, json: bool) -> Result<()> {
+    let Envelopes { recipients, rounds, ours, python } = measured;
+    let row =
+        |work: &str, ours: f64, python: f64| format!("\n{work:<32} {ours:>9.3} {python:>9.3} {:>7.2}", ours / python);
+    let text = [
+        format!("{:<32} {:>9} {:>9} {:>7}", format!("ms of CPU, least of {rounds} rounds"), "ours", "Python", "ratio"),
+        row("legacy wire: read a message", ours.legacy_read, python.legacy_read),
+        row(&format!("legacy wire: send one to {recipients}"), ours.legacy_send, python.legacy_send),
+        row("modern wire: seal and sign", ours.modern_send, python.modern_send),
+        row("modern wire: verify and open", ours.modern_read, python.modern_read),
+    ];
+    either(json, measured, &text.concat())
 }
 
 pub(crate) fn stuck(stuck: &Stuck, json: bool) -> Result<()> {
