@@ -156,8 +156,8 @@ impl People {
         verdict
     }
 
-    /// Judges the RSA key of a legacy member that is to be a reader, and pins it when it is new.
-    pub(super) fn meet_legacy(&mut self, account: &UserName, key: &PublicKey) -> Verdict {
+    /// What the RSA key of a legacy member is worth; nothing is pinned.
+    pub(super) fn judge_legacy(&self, account: &UserName, key: &PublicKey) -> Verdict {
         let print = key.fingerprint();
         let changed = |pinned| Verdict::Changed { pinned, shown: print.into() };
         if let Some(own) = self.own.as_ref().filter(|own| own.account == *account) {
@@ -168,19 +168,26 @@ impl People {
             let is_theirs = devices.into_iter().any(|device| device.rsa == print);
             return if is_theirs { Verdict::Good(Trust::Unsigned) } else { changed(signer.key.into()) };
         }
-        match self.pins.rsa.get(account).copied() {
-            Some(pinned) if pinned == print => Verdict::Good(Trust::Unsigned),
-            Some(pinned) => {
-                self.offer(account.clone(), print.into());
-                changed(pinned.into())
-            }
+        match self.pins.rsa.get(account) {
+            Some(pinned) if *pinned != print => changed((*pinned).into()),
             None if self.pins.rsa.len() >= MOST_NAMES => Verdict::Full,
-            None => {
-                self.looks.add(account);
-                self.learn(Learned::Rsa { user: account.clone(), key: print, replaces: false });
-                Verdict::Good(Trust::Unsigned)
-            }
+            _ => Verdict::Good(Trust::Unsigned),
         }
+    }
+
+    /// Judges the RSA key of a legacy member that is to be a reader, and pins it when it is new.
+    pub(super) fn meet_legacy(&mut self, account: &UserName, key: &PublicKey) -> Verdict {
+        let verdict = self.judge_legacy(account, key);
+        match verdict {
+            _ if self.signs(account) => {} // the pins of who signs are others
+            Verdict::Changed { shown, .. } => self.offer(account.clone(), shown),
+            Verdict::Good(_) if !self.pins.rsa.contains_key(account) => {
+                self.looks.add(account);
+                self.learn(Learned::Rsa { user: account.clone(), key: key.fingerprint(), replaces: false });
+            }
+            Verdict::Good(_) | Verdict::Full => {}
+        }
+        verdict
     }
 
     /// Whose pinned device a bundle is, and the pinned key: it need not come again to vouch for what it signed.

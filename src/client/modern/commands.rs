@@ -13,7 +13,6 @@ use crate::client::people::Verdict;
 use crate::client::shown::{Name, Room};
 use crate::client::typed::command::Command;
 use crate::names::{Password, RoomName, UserName};
-use crate::protocol::modern::Reader;
 use crate::transcript::Verb;
 
 /// Whether a command asks nobody: it is done at once, whatever waits.
@@ -156,41 +155,12 @@ impl Machine {
         format!("  {} ({what}{away})", Name(&entry.account))
     }
 
-    fn pinned_word(&self, account: &UserName) -> &'static str {
+    pub(super) fn pinned_word(&self, account: &UserName) -> &'static str {
         if self.people.signs(account) { "known; these keys were not needed yet" } else { "not known yet" }
     }
 
-    fn is_this(&self, bundle: crate::transcript::BundleHash, run: crate::transcript::RunId) -> bool {
+    pub(super) fn is_this(&self, bundle: crate::transcript::BundleHash, run: crate::transcript::RunId) -> bool {
         run == self.run && self.account.as_ref().is_some_and(|own| own.bundle.hash() == bundle)
-    }
-
-    /// Who holds the own epoch: blocked or not, god or not.
-    fn show_readers(&mut self) {
-        let Some(stay) = &self.stay else { return self.cannot("You are in no room: /join one.") };
-        let memory = self.rooms.get(&stay.id);
-        let holders = memory.into_iter().flat_map(|memory| memory.outgoing.holders());
-        let mut lines: Vec<String> = holders.map(|(reader, account)| self.reader(reader, account)).collect();
-        lines.sort_unstable();
-        let legacy = stay.roster.entries().filter(|listed| listed.entry.key.bundle().is_none());
-        let legacy = legacy.filter(|listed| stay.told_legacy(&listed.entry));
-        lines.extend(legacy.map(|listed| format!("  {} (on the old wire)", Name(&listed.entry.account))));
-        if lines.is_empty() {
-            return self.say("Nobody has a key of yours here yet: it is given with your next message.");
-        }
-        self.say("What you write here can be read by:");
-        self.say_all(lines);
-    }
-
-    fn reader(&self, reader: &Reader, account: &UserName) -> String {
-        let trust = match self.keys.bundle(reader.bundle, self.now.elapsed) {
-            super::keys::Found::Here(bundle) => match self.people.judge(bundle) {
-                Verdict::Good(trust) => trust.word(),
-                _ => "with a key that is not the known one any more",
-            },
-            _ => self.pinned_word(account),
-        };
-        let blocked = if self.people.is_blocked(account) { ", blocked" } else { "" };
-        format!("  {} ({trust}{blocked}) {}", Name(account), reader.bundle)
     }
 
     fn show_sent(&mut self) {
@@ -201,7 +171,7 @@ impl Machine {
         self.say_all(lines);
     }
 
-    fn say_all(&mut self, lines: Vec<String>) {
+    pub(super) fn say_all(&mut self, lines: Vec<String>) {
         lines.into_iter().for_each(|line| self.say(line));
     }
 

@@ -99,10 +99,9 @@ impl Outgoing {
         self.epoch.as_ref().is_some_and(|epoch| epoch.holders.contains(reader))
     }
 
-    /// The holders, with their accounts.
-    pub(super) fn holders(&self) -> impl Iterator<Item = (&Reader, &UserName)> {
-        let epoch = self.epoch.iter();
-        epoch.flat_map(|epoch| epoch.given.iter().filter(|(reader, _)| epoch.holders.contains(reader)))
+    /// Everybody who may have the chain, with their accounts.
+    pub(super) fn given_to(&self) -> impl Iterator<Item = (&Reader, &UserName)> {
+        self.epoch.iter().flat_map(|epoch| &epoch.given)
     }
 
     /// The chain key is sent to a reader.
@@ -174,7 +173,7 @@ mod tests {
         assert_eq!(renew(&mut outgoing, &[1, 2, 3], NOW), 1);
         assert!(outgoing.holds(&reader(3)));
         assert_eq!(renew(&mut outgoing, &[1, 3], NOW), 2);
-        assert_eq!(outgoing.holders().count(), 2);
+        assert_eq!(outgoing.given_to().count(), 2);
         assert_eq!(renew(&mut outgoing, &[1, 2, 3], NOW), 2, "who comes back gets the next key");
     }
 

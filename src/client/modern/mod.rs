@@ -26,6 +26,7 @@ mod heard;
 mod jobs;
 mod keys;
 mod legacy;
+mod listing;
 mod log;
 mod members;
 mod readers;

@@ -87,11 +87,6 @@ impl Stay {
         self.log.judge(at)
     }
 
-    /// Whether the person was told that a legacy member can read.
-    pub(super) fn told_legacy(&self, entry: &RosterEntry) -> bool {
-        matches!(entry.key, EntryKey::Legacy(Some(hash)) if self.told_readers.contains(&(entry.account.clone(), hash.0)))
-    }
-
     /// The act at a place puts an account out, given as typed, of which those count who are known to be listed then: who
     /// comes back meanwhile is not meant.
     pub(super) fn note_put_out(&mut self, typed: &UserName, n: u64, now: Duration) {

@@ -1,6 +1,6 @@
 //! Messages, direct messages and acts between clients that are all as they should be.
 
-use super::world::World;
+use super::world::{World, room};
 use crate::client::known_keys::Pins;
 use crate::protocol::modern::ErrorCode;
 
@@ -69,23 +69,68 @@ fn once_the_epoch_is_given_a_message_costs_the_same_in_any_room() {
     assert!(sent_large - sent < 60 && got_large - got < 60, "{bytes:?}");
 }
 
+/// What `/readers` shows, without the hashes of the keys.
+fn readers(world: &mut World, client: usize) -> Vec<String> {
+    let lines = world.types(client, "/readers").into_iter();
+    lines.map(|line| line.split_once(") ").map_or(line.clone(), |(start, _)| format!("{start})"))).collect()
+}
+
+const READ_BY: &str = "* What you write here can be read by:";
+const NO_MORE: &str = "* From your next message on, no more:";
+
 #[test]
-fn readers_are_the_holders_of_the_own_epoch_blocked_or_not() {
+fn readers_are_listed_blocked_or_not_and_before_anything_is_said() {
     let mut world = World::with(&["alice", "bob"]);
-    assert_eq!(
-        world.types(0, "/readers"),
-        ["* Nobody has a key of yours here yet: it is given with your next message."]
-    );
+    assert_eq!(readers(&mut world, 0), [READ_BY, "*   bob (not known yet)"]);
     world.types(0, "hello");
     world.types(0, "/block bob");
-    let readers = world.types(0, "/readers");
-    assert_eq!(readers[0], "* What you write here can be read by:");
-    assert!(readers[1].starts_with("*   bob (pinned, blocked) "), "{readers:?}");
+    let shown = world.types(0, "/readers");
+    assert_eq!(shown[0], READ_BY);
+    assert!(shown[1].starts_with("*   bob (pinned, blocked) "), "{shown:?}");
     world.types(1, "can you hear me?");
     assert_eq!(world.look(0), NOTHING);
     assert_eq!(world.types(0, "/unblock bob"), ["* bob is not blocked any more."]);
     world.types(1, "and now?");
     assert_eq!(world.look(0), ["bob (pinned): and now?"]);
+}
+
+/// Whoever left has the key of the last message and gets none of the next; whoever came gets it, and is listed before.
+#[test]
+fn readers_are_those_of_the_next_message_whoever_read_the_last() {
+    let mut world = World::with(&["alice", "bob", "carol"]);
+    world.types(0, "hello");
+    world.types(1, "/leave");
+    world.looked();
+    let (bob, carol) = ("*   bob (pinned)", "*   carol (pinned)");
+    assert_eq!(readers(&mut world, 0), [READ_BY, carol, NO_MORE, bob]);
+    world.types(1, "/join r pw");
+    world.looked();
+    assert_eq!(readers(&mut world, 0), [READ_BY, bob, carol], "the same keys are here again");
+    world.types(0, "/kick bob");
+    world.types(2, "/leave");
+    world.looked();
+    assert_eq!(readers(&mut world, 0), ["* Nobody else is here who can read you.", NO_MORE, bob, carol]);
+    world.types(2, "/join r pw");
+    world.types(0, "two");
+    world.looked();
+    assert_eq!(readers(&mut world, 0), [READ_BY, carol], "the new epoch was never bob's");
+}
+
+/// In a large room nobody says who came and went: then nobody is left out.
+#[test]
+fn in_doubt_readers_are_listed() {
+    let mut world = World::with(&["alice", "bob", "carol"]);
+    world.types(0, "hello");
+    world.server.rooms.get_mut(&room("r")).unwrap().hashes_changes = true;
+    world.cut(1);
+    let gone = world.server.forget_away(&room("r"));
+    world.deliver(gone);
+    world.looked();
+    let in_doubt = "* Who is here is asked for before your next message goes out; whoever is new then is named first.";
+    let (bob, carol) = ("*   bob (pinned)", "*   carol (pinned)");
+    assert_eq!(readers(&mut world, 0), [READ_BY, bob, carol, in_doubt]);
+    world.types(0, "two");
+    assert_eq!(readers(&mut world, 0), [READ_BY, carol]);
 }
 
 #[test]
