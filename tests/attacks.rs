@@ -227,7 +227,7 @@ fn guessing_is_slowed_down_and_locks_nobody_out() {
         guesser.says(format!("CMD::/login nobody guess{i}"));
         replies.push(guesser.hears());
     }
-    assert!(replies.iter().any(|reply| reply.starts_with("Too many wrong passwords.")), "{replies:?}");
+    assert!(replies.iter().any(|reply| reply.starts_with("Too many wrong passwords or tokens.")), "{replies:?}");
     // Who has logged in from here before is not locked out, neither of the account nor of a room.
     couple.alice.asks("/login alice pw", "Login successful. Welcome, alice!");
     couple.alice.asks("/join lobby pw", "alice joined the chat!");

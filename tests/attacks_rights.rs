@@ -57,7 +57,7 @@ fn a_flood_of_wrong_passwords_lets_nobody_in_and_locks_nobody_out() {
         }
         guesses.into_iter().map(|guess| guess.join().unwrap()).collect()
     });
-    let refusals = ["Login failed. ", "Too many wrong passwords. ", "login_failed", "too_many_attempts"];
+    let refusals = ["Login failed. ", "Too many wrong passwords or tokens. ", "login_failed", "too_many_attempts"];
     for reply in &heard {
         assert!(refusals.iter().any(|refusal| reply.contains(refusal)), "{reply}");
     }

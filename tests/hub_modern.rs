@@ -477,7 +477,7 @@ fn a_crowd_behind_one_address_gets_in_and_guessers_in_it_do_not_get_more_tries()
     let guessers = crowd(&mut world, "guess");
     (0..600).for_each(|_| world.work_on());
     assert!(world.work < 256 + 30, "{} guesses", world.work);
-    assert!(world.texts(guessers[599])[0].starts_with("Too many wrong passwords."));
+    assert!(world.texts(guessers[599])[0].starts_with("Too many wrong passwords or tokens."));
     assert!(world.waits.is_empty());
 }
 

@@ -160,7 +160,7 @@ fn reply_text(reply: &Reply) -> String {
         Reply::RegisterUsage => "Usage: /register <username> <password>".into(),
         Reply::LoggedIn(user) => format!("Login successful. Welcome, {user}!"),
         Reply::LoginFailed => "Login failed. Invalid username or password.".into(),
-        Reply::TooManyAttempts { seconds } => format!("Too many wrong passwords. Try again in {seconds} s."),
+        Reply::TooManyAttempts { seconds } => format!("Too many wrong passwords or tokens. Try again in {seconds} s."),
         Reply::LoginUsage => "Usage: /login <username> <password>".into(),
         Reply::RoomCreated(room) => format!("Room '{room}' created."),
         Reply::RoomExists => "Create room failed: Room already exists.".into(),
@@ -276,7 +276,7 @@ fn decode_reply(text: &str) -> Option<Reply> {
     if let Some(user) = between("Login successful. Welcome, ", "!") {
         return Some(Reply::LoggedIn(UserName::new(user)));
     }
-    if let Some(seconds) = between("Too many wrong passwords. Try again in ", " s.") {
+    if let Some(seconds) = between("Too many wrong passwords or tokens. Try again in ", " s.") {
         return Some(Reply::TooManyAttempts { seconds: seconds.parse().ok()? });
     }
     between("Room '", "' does not exist.").map(|room| Reply::NoSuchRoom(RoomName::new(room)))

@@ -80,7 +80,7 @@ pub enum Reply {
     RegisterUsage,
     LoggedIn(UserName),
     LoginFailed,
-    /// Too many wrong passwords; the seconds until the next try counts.
+    /// Too many wrong passwords or tokens; the seconds until the next try counts.
     TooManyAttempts {
         seconds: u64,
     },

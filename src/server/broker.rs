@@ -314,7 +314,7 @@ fn log_reply(session: SessionId, message: &ServerMessage) {
         Reply::RoomCreated(room) => info!(%session, %room, "room created"),
         Reply::LoginFailed => info!(%session, "login failed"),
         Reply::IncorrectRoomPassword => info!(%session, "room password refused"),
-        Reply::TooManyAttempts { seconds } => warn!(%session, seconds, "too many wrong passwords"),
+        Reply::TooManyAttempts { seconds } => warn!(%session, seconds, "too many wrong passwords or tokens"),
         reply => debug!(%session, ?reply, "replied"),
     }
 }
@@ -331,7 +331,7 @@ fn log_answer(session: SessionId, answer: &Answer) {
         }
         Answer::Error { code: ErrorCode::WrongRoomPassword, .. } => info!(%session, "room password refused"),
         Answer::Error { code: ErrorCode::TooManyAttempts { retry_after }, .. } => {
-            warn!(%session, seconds = retry_after, "too many wrong passwords");
+            warn!(%session, seconds = retry_after, "too many wrong passwords or tokens");
         }
         Answer::Error { code, .. } => debug!(%session, ?code, "refused"),
         Answer::Ok { .. } | Answer::Part { .. } => {}

@@ -103,7 +103,10 @@ mod tests {
             (
                 WireKind::Legacy,
                 None,
-                ["Login failed. Invalid username or password.", "Too many wrong passwords. Try again in 1 s."],
+                [
+                    "Login failed. Invalid username or password.",
+                    "Too many wrong passwords or tokens. Try again in 1 s.",
+                ],
             ),
             (
                 WireKind::Modern,

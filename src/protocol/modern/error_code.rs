@@ -38,7 +38,7 @@ choice! {
         BadPassword = "bad_password",
         /// The disk failed.
         NotSaved = "not_saved",
-        /// Too many wrong passwords.
+        /// Too many wrong passwords or tokens.
         TooManyAttempts = "too_many_attempts" {
             /// Seconds until the next attempt is looked at.
             must retry_after: u64,
@@ -132,7 +132,7 @@ impl ErrorCode {
             Self::BadPassword => "A password is one word without spaces, of 1 to 1,024 bytes: choose another.",
             Self::NotSaved => "The server could not save the change, so nothing was changed: try again later.",
             Self::TooManyAttempts { retry_after } => {
-                return format!("Too many wrong passwords: try again in {retry_after} s.");
+                return format!("Too many wrong passwords or tokens: try again in {retry_after} s.");
             }
             Self::LoginFailed => "Invalid user name or password: try again.",
             Self::WrongPassword => "That is not your password: try again.",
