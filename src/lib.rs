@@ -5,8 +5,8 @@
 //!
 //! ```text
 //! bin → server, client
-//! server → tls, store, chat, protocol, crypto, prompt, process        client → tls, crypto, protocol, prompt, process
-//! store → chat, crypto      chat → protocol      protocol, crypto, tls, prompt, process → (none)      transcript → names
+//! server → tls, store, chat, protocol, crypto, arguments, prompt, process    client → tls, crypto, protocol, arguments, prompt, process
+//! store → chat, crypto      chat → protocol      protocol, crypto, tls, arguments, prompt, process → (none)      transcript → names
 //! ```
 //!
 //! | room | what happens there |
@@ -18,6 +18,7 @@
 //! | [`chat`] | the server's behaviour on both wires as a state machine: [`chat::Hub`] turns inputs into effects |
 //! | [`store`] | the encrypted database: a sealed snapshot and a journal |
 //! | [`tls`] | certificates, rustls configurations, pinning, record-preserving streams |
+//! | [`arguments`] | what is said of a command line that cannot be read |
 //! | [`prompt`] | hidden questions for passwords |
 //! | [`process`] | what a process gives up: files for others, core dumps |
 //! | [`server`] | the server's threads |
@@ -26,6 +27,7 @@
 //! [`names`], [`transcript`], [`protocol`], [`crypto`], [`chat`] and the client's state machine are pure: no sockets,
 //! files, threads, channels, clocks or rustls in them. Time comes in as an argument.
 
+pub mod arguments;
 pub mod chat;
 #[cfg(not(all(test, feature = "model")))] // its threads are not modelled
 pub mod client;

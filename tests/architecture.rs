@@ -6,20 +6,21 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Each room and the rooms it may import; everyone may import those that are [`SHARED`].
-const MAY_IMPORT: [(&str, &[&str]); 13] = [
+const MAY_IMPORT: [(&str, &[&str]); 14] = [
     ("names", &[]),
     ("transcript", &[]),
     ("protocol", &[]),
     ("crypto", &[]),
     ("tls", &["model"]),
+    ("arguments", &[]),
     ("prompt", &[]),
     ("process", &[]),
     ("chat", &["protocol"]),
     ("store", &["chat", "crypto"]),
-    ("server", &["tls", "store", "chat", "protocol", "crypto", "prompt", "process", "model"]),
+    ("server", &["tls", "store", "chat", "protocol", "crypto", "arguments", "prompt", "process", "model"]),
     // In unit tests alone: what stands in for the operating system.
     ("model", &[]),
-    ("client", &["tls", "crypto", "protocol", "prompt", "process"]),
+    ("client", &["tls", "crypto", "protocol", "arguments", "prompt", "process"]),
     ("bin", &["server", "client"]),
 ];
 

@@ -76,6 +76,49 @@ fn an_address_in_use_is_said_and_is_no_usage_error() {
 #[test]
 fn a_message_of_the_day_comes_from_the_command_line_or_from_a_file_and_reaches_no_terminal_as_it_is() {
     let dir = tempfile::tempdir().unwrap();
+    assert_eq!(fs::read_dir(&data).unwrap().count(), 0, "not even a certificate");
+}
+
+/// What an environment and a command line make the server say.
+fn complains(variables: &[(&str, &str)], arguments: &[&str]) -> String {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_chat-server"));
+    let ended = command.envs(variables.iter().copied()).args(arguments).stdin(Stdio::null()).output().unwrap();
+    assert_eq!(ended.status.code(), Some(1), "{variables:?} {arguments:?}");
+    String::from_utf8(ended.stderr).unwrap()
+}
+
+#[test]
+fn a_wrong_value_is_named_with_the_variable_that_it_came_from() {
+    let rooms = [("CHAT_MAX_ROOMS", "many")];
+    let said = complains(&rooms, &[]);
+    assert!(said.contains("'many' for '--max-rooms <N> (from CHAT_MAX_ROOMS)'"), "{said}");
+    assert!(complains(&[("CHAT_REGISTRATION", "maybe")], &[]).contains("(from CHAT_REGISTRATION)"));
+    for typed in [&["--max-rooms", "many"][..], &["--max-rooms=many"]] {
+        assert!(!complains(&rooms, typed).contains("CHAT_MAX_ROOMS"), "it was typed");
+    }
+    let mut client = Command::new(env!("CARGO_BIN_EXE_chat-client"));
+    let said = client.env("CHAT_SERVER", "a b").stdin(Stdio::null()).output().unwrap();
+    assert_eq!(said.status.code(), Some(1));
+    assert!(String::from_utf8(said.stderr).unwrap().contains("(from CHAT_SERVER)"));
+}
+
+#[test]
+fn the_variables_of_serving_are_none_of_a_subcommand() {
+    let dir = tempfile::tempdir().unwrap();
+    let said = complains(&[("CHAT_MAX_ROOMS", "many")], &["check", "--data-dir", dir.path().to_str().unwrap()]);
+    assert!(said.contains(dir.path().to_str().unwrap()) && !said.contains("many"), "{said}");
+}
+
+#[test]
+fn what_stands_in_the_wrong_place_is_said_with_the_right_one() {
+    let said = complains(&[], &["--data-dir", "x", "check"]);
+    assert!(said.contains("put it behind: chat-server check --data-dir <DIR>"), "{said}");
+    assert!(
+        !complains(&[], &["--listen", "127.0.0.1:1", "check"]).contains("put it behind"),
+        "check has no such option"
+    );
+    let said = complains(&[], &["--listen", "localhost:1"]);
+    assert!(said.contains("an IP address and a port, such as 127.0.0.1:12345"), "{said}");
     let file = dir.path().join("motd");
     fs::write(&file, "two\nlines\x1b[31m\n").unwrap();
     for (arguments, shown) in [

@@ -3,7 +3,6 @@
 use std::io::{self, IsTerminal, Write};
 use std::process::ExitCode;
 
-use clap::Parser;
 use clap::error::ErrorKind;
 use secure_chat::server::{self, CommandLine, Options, ServerError};
 use tracing_appender::non_blocking::NonBlockingBuilder;
@@ -12,7 +11,7 @@ use tracing_appender::non_blocking::NonBlockingBuilder;
 const LOG_LINES: usize = 8 * 1024;
 
 fn main() -> ExitCode {
-    let CommandLine { command, options } = match CommandLine::try_parse() {
+    let CommandLine { command, options } = match CommandLine::read(std::env::args_os()) {
         Ok(line) => line,
         Err(error) => {
             let _ = error.print(); // nothing is left to say it to

@@ -11,6 +11,7 @@ use clap::error::ErrorKind;
 use clap::parser::ValueSource;
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
+use crate::arguments::name_variable;
 use crate::client::key_name::modern_realm;
 use crate::crypto::Fingerprint;
 use crate::transcript::Realm;
@@ -109,7 +110,9 @@ impl Options {
     /// # Errors
     /// What is wrong with it, or the help that it asks for.
     pub fn read(args: impl IntoIterator<Item = OsString>) -> Result<Self, clap::Error> {
-        let matches = Self::command().try_get_matches_from(args)?;
+        let args: Vec<OsString> = args.into_iter().collect();
+        let named = |error| name_variable(error, Self::command(), &args);
+        let matches = Self::command().try_get_matches_from(&args).map_err(named)?;
         let options = Self::from_arg_matches(&matches)?;
         if options.command.is_some() && matches.value_source("server") == Some(ValueSource::CommandLine) {
             let words = "your keys are the same for every server: none is named before a command";

@@ -1,11 +1,14 @@
 //! The command line of `chat-server`.
 
+use std::ffi::OsString;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use clap::builder::BoolishValueParser;
-use clap::{Args, Parser, Subcommand};
+use clap::builder::{BoolishValueParser, Resettable, StyledStr};
+use clap::error::{ContextKind, ContextValue};
+use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 
+use crate::arguments::name_variable;
 use crate::server::limits::LimitOptions;
 
 /// A self-hosted chat server. Messages are encrypted end to end: it passes them on and cannot read them.
@@ -21,6 +24,46 @@ pub struct CommandLine {
     /// How to serve.
     #[command(flatten)]
     pub options: Options,
+}
+
+impl CommandLine {
+    /// Reads a command line.
+    ///
+    /// # Errors
+    /// What is wrong with it, or the help that it asks for.
+    pub fn read(arguments: impl IntoIterator<Item = OsString>) -> Result<Self, clap::Error> {
+        let arguments: Vec<OsString> = arguments.into_iter().collect();
+        let mut command = Self::command();
+        if arguments.get(1).is_some_and(|first| command.find_subcommand(first).is_some()) {
+            // The variables of serving are none of a subcommand's, which has its own.
+            command = command.mut_args(|argument| argument.env(Resettable::Reset));
+        }
+        let matches = command.clone().try_get_matches_from(&arguments);
+        let matches =
+            matches.map_err(|error| show_place(name_variable(error, command.clone(), &arguments), command))?;
+        Self::from_arg_matches(&matches)
+    }
+}
+
+/// An option that stands before a subcommand that has it: says where it belongs.
+fn show_place(mut error: clap::Error, mut command: clap::Command) -> clap::Error {
+    command.build(); // without which options have no names yet
+    let (Some(ContextValue::String(name)), Some(ContextValue::String(option))) =
+        (error.get(ContextKind::InvalidSubcommand), error.get(ContextKind::PriorArg))
+    else {
+        return error;
+    };
+    let has_it = |of: &clap::Command| of.get_arguments().any(|argument| argument.to_string() == *option);
+    if command.find_subcommand(name).is_some_and(has_it) {
+        let tip = StyledStr::from(format!("put it behind: {} {name} {option}", command.get_name()));
+        error.insert(ContextKind::Suggested, ContextValue::StyledStrs(vec![tip]));
+    }
+    error
+}
+
+/// Reads an address to listen on: a name may have several, or another tomorrow.
+fn address(text: &str) -> Result<SocketAddr, String> {
+    text.parse().map_err(|error| format!("{error}: give an IP address and a port, such as 127.0.0.1:12345"))
 }
 
 /// What is done instead of serving.
@@ -90,7 +133,7 @@ pub struct Files {
 #[derive(Debug, Clone, Args)]
 pub struct Options {
     /// Address and port to listen on; `[::]:12345` takes IPv4 and IPv6
-    #[arg(long, env = "CHAT_LISTEN", value_name = "ADDR:PORT", default_value = "0.0.0.0:12345")]
+    #[arg(long, env = "CHAT_LISTEN", value_name = "ADDR:PORT", value_parser = address, default_value = "0.0.0.0:12345")]
     pub listen: SocketAddr,
 
     #[command(flatten)]
@@ -117,7 +160,7 @@ pub struct Options {
     #[arg(long, env = "CHAT_MOTD_FILE", value_name = "FILE", conflicts_with = "motd")]
     pub motd_file: Option<PathBuf>,
 
-    /// What to log to stderr: error, warn, info, debug or trace
+    /// What to log to stderr: error, warn, info, debug, trace or off
     #[arg(long, env = "CHAT_LOG", value_name = "LEVEL", default_value = "info")]
     pub log: tracing::level_filters::LevelFilter,
 
