@@ -87,6 +87,14 @@ fn connections_of_one_address_have_a_bound_and_others_find_a_place() {
 }
 
 #[test]
+#[test]
+fn a_client_that_finds_no_place_says_why_that_may_be() {
+    let (dir, server) = start(&["--max-connections", "1"]);
+    let _only = server.connect();
+    let client = client(&server, &dir.path().join("home"));
+    client.complains("the server may be full, or take no more connections from your address. Is it a chat server?");
+}
+
 fn a_silent_handshake_and_a_guest_who_never_logs_in_are_sent_away() {
     let (_dir, server) = start(&["--handshake-timeout", "200ms", "--login-timeout", "4s"]);
     server.connect().asks("/register alice pw", "Registration successful for alice. You may now /login.");
@@ -97,6 +105,7 @@ fn a_silent_handshake_and_a_guest_who_never_logs_in_are_sent_away() {
     member.asks("/login alice pw", "Login successful. Welcome, alice!");
     assert!(is_turned_away(silent));
     assert_eq!(legacy.hears(), "You did not log in for too long. Connect again when you want to.");
+    server.wait_for_log("its handshake took too long (--handshake-timeout)");
     assert_eq!(legacy.hears_or_end(), None);
     modern.hears_hello();
     assert!(modern.hears().contains(r#""type":"bye","reason":"login_timeout""#));

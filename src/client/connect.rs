@@ -151,7 +151,11 @@ fn shake_hands(address: &Address, socket: &TcpStream, tls: &mut ClientConnection
         io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => {
             Failure::network(format!("{address} does not answer. Is it a chat server?"))
         }
-        _ => Failure::network(format!("{address} ended the TLS handshake ({error}). Is it a chat server?")),
+        // The server says nothing before it speaks TLS, and does not speak TLS with whom it has no place for.
+        _ => Failure::network(format!(
+            "{address} ended the TLS handshake ({error}); the server may be full, or take no more connections from your \
+             address. Is it a chat server?"
+        )),
     };
     let end = Instant::now() + PATIENCE;
     loop {

@@ -8,10 +8,11 @@ use std::time::{Duration, Instant};
 use mio::{Events, Interest, Poll, Registry, Token, Waker};
 use rustls::{ServerConfig, ServerConnection};
 use socket2::{SockRef, TcpKeepalive};
-use tracing::{debug, warn};
+use tracing::{debug, info, warn};
 
 use crate::server::reception::Reception;
 use crate::server::seats::Place;
+use crate::server::seldom::Seldom;
 use crate::server::sync::{Arc, AtomicBool, Builder, JoinHandle, Ordering, Receiver, Sender, unbounded};
 use crate::tls::Stream;
 
@@ -52,6 +53,7 @@ impl Handshakes {
                 stopped: Arc::clone(&stopped),
                 waiting: HashMap::new(),
                 deadlines: VecDeque::new(),
+                overdue: Seldom::default(),
                 next: 0,
             };
             let thread = Builder::new().name(format!("handshake-{i}")).spawn(move || worker.run())?;
@@ -101,6 +103,7 @@ struct Worker {
     waiting: HashMap<Token, Handshake>,
     /// In the order of their ends, because all take equally long.
     deadlines: VecDeque<(Instant, Token)>,
+    overdue: Seldom,
     next: usize,
 }
 
@@ -173,7 +176,9 @@ impl Worker {
         };
         while let Some((_, token)) = self.deadlines.pop_front_if(|next| is_over(&self.waiting, next)) {
             if let Some(mut handshake) = self.waiting.remove(&token) {
-                debug!(peer = %handshake.peer, "dropped: its handshake took too long");
+                if let Some(others) = self.overdue.happens(now) {
+                    info!(peer = %handshake.peer, others, "dropped: its handshake took too long (--handshake-timeout)");
+                }
                 let _ = self.poll.registry().deregister(&mut handshake.socket); // closing it does the same
             }
         }

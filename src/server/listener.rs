@@ -2,7 +2,7 @@
 
 use std::io;
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use mio::{Events, Interest, Poll, Token, Waker};
 use socket2::{Domain, Protocol, Socket, Type};
@@ -11,6 +11,7 @@ use tracing::warn;
 use crate::server::guests::Guests;
 use crate::server::handshake::Handshakes;
 use crate::server::seats::{Hall, NoPlace};
+use crate::server::seldom::Seldom;
 use crate::server::sync::{Arc, AtomicBool, Ordering};
 
 const ACCEPT: Token = Token(0);
@@ -53,6 +54,8 @@ pub(super) struct Stopper {
     waker: Waker,
     stopped: Arc<AtomicBool>,
 }
+    full: Seldom,
+    share: Seldom,
 
 impl Stopper {
     pub(super) fn stop(&self) {
@@ -76,7 +79,8 @@ impl Listener {
         poll.registry().register(&mut socket, ACCEPT, Interest::READABLE)?;
         let stopped = Arc::new(AtomicBool::new(false));
         let stopper = Stopper { waker: Waker::new(poll.registry(), WAKE)?, stopped: Arc::clone(&stopped) };
-        Ok((Self { poll, socket, handshakes, hall, guests, stopped }, stopper))
+        let (full, share) = Default::default();
+        Ok((Self { poll, socket, handshakes, hall, guests, full, share, stopped }, stopper))
     }
 
     /// Accepts until it is stopped; then ends the handshakes.
@@ -118,9 +122,16 @@ impl Listener {
         }
         match self.hall.enter(peer.ip()) {
             Ok(place) => self.handshakes.begin(socket, peer, place),
-            Err(NoPlace::Full) => warn!(%peer, "turned away: the server is full (--max-connections)"),
+            Err(NoPlace::Full) => {
+                if let Some(others) = self.full.happens(Instant::now()) {
+                    warn!(%peer, others, "turned away: the server is full (--max-connections)");
+                }
+            }
             Err(NoPlace::Share) => {
-                warn!(%peer, "turned away: too many connections from its address (--max-connections-per-address)");
+                if let Some(others) = self.share.happens(Instant::now()) {
+                    let why = "too many connections from its address (--max-connections-per-address)";
+                    warn!(%peer, others, "turned away: {why}");
+                }
             }
         }
     }

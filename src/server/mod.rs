@@ -42,6 +42,8 @@ mod reception;
 mod running;
 mod seats;
 #[cfg(not(all(test, feature = "model")))]
+mod seldom;
+#[cfg(not(all(test, feature = "model")))]
 mod setup;
 #[cfg(not(all(test, feature = "model")))]
 mod signals;
