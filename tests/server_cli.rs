@@ -49,33 +49,33 @@ fn the_password_of_god_comes_from_a_file_and_options_from_the_environment() {
     fs::write(&password, "from-a-file\r\nsecond line\n").unwrap();
     let server = Server::start_with(dir.path(), &["--god-password-file", password.to_str().unwrap()]);
     server.connect().asks("/login god from-a-file", "Login successful. Welcome, god!");
-    let mut other = Command::new(env!("CARGO_BIN_EXE_chat-server"));
-    other.env("CHAT_LISTEN", server.address.to_string()).env("CHAT_DATA_DIR", dir.path());
-    let ended = other.stdin(Stdio::null()).output().unwrap();
-    assert_eq!(ended.status.code(), Some(1), "the folder from the environment is in use");
+    let ends = |listen: &str| {
+        let mut other = Command::new(env!("CARGO_BIN_EXE_chat-server"));
+        other.env("CHAT_LISTEN", listen).env("CHAT_DATA_DIR", dir.path());
+        other.stdin(Stdio::null()).output().unwrap().status.code()
+    };
+    assert_eq!(ends(&server.address.to_string()), Some(3), "the address from the environment is in use");
+    assert_eq!(ends("127.0.0.1:0"), Some(1), "the folder from the environment is in use");
 }
 
 #[test]
-fn an_address_in_use_is_said_and_is_no_usage_error() {
+fn an_address_in_use_is_said_before_anything_is_made_and_is_no_usage_error() {
     let (one, two) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let server = Server::start(one.path());
+    let data = two.path().join("data");
+    fs::create_dir(&data).unwrap();
     fs::write(two.path().join("password"), "x").unwrap();
     let password = two.path().join("password");
     let ended = run(&[
         "--listen",
         &server.address.to_string(),
         "--data-dir",
-        two.path().to_str().unwrap(),
+        data.to_str().unwrap(),
         "--god-password-file",
         password.to_str().unwrap(),
     ]);
     assert_eq!(ended.status.code(), Some(3));
     assert!(String::from_utf8(ended.stderr).unwrap().contains("in use"));
-}
-
-#[test]
-fn a_message_of_the_day_comes_from_the_command_line_or_from_a_file_and_reaches_no_terminal_as_it_is() {
-    let dir = tempfile::tempdir().unwrap();
     assert_eq!(fs::read_dir(&data).unwrap().count(), 0, "not even a certificate");
 }
 
@@ -119,6 +119,11 @@ fn what_stands_in_the_wrong_place_is_said_with_the_right_one() {
     );
     let said = complains(&[], &["--listen", "localhost:1"]);
     assert!(said.contains("an IP address and a port, such as 127.0.0.1:12345"), "{said}");
+}
+
+#[test]
+fn a_message_of_the_day_comes_from_the_command_line_or_from_a_file_and_reaches_no_terminal_as_it_is() {
+    let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("motd");
     fs::write(&file, "two\nlines\x1b[31m\n").unwrap();
     for (arguments, shown) in [
@@ -150,7 +155,7 @@ fn a_message_of_the_day_that_is_too_long_or_cannot_be_read_is_said_before_anythi
         let said = String::from_utf8(ended.stderr).unwrap();
         assert_eq!(ended.status.code(), Some(1));
         assert!(said.contains("the message of the day") && said.contains(why), "{said}");
-        assert!(!data.join("database.enc").exists());
+        assert_eq!(fs::read_dir(&data).unwrap().count(), 0, "not even a certificate");
     }
     assert_eq!(run(&["--motd", "a", "--motd-file", "b"]).status.code(), Some(1));
 }

@@ -23,11 +23,11 @@ const BACKLOG: i32 = 1024;
 /// How long to wait when descriptors or memory have run out.
 const BREATHER: Duration = Duration::from_millis(100);
 
-/// Opens the listening socket. An IPv6 wildcard takes IPv4 too.
+/// Takes an address, at which nobody is let in yet. An IPv6 wildcard takes IPv4 too.
 ///
 /// # Errors
 /// What the operating system says, as when the address is in use.
-pub(super) fn bind(address: SocketAddr) -> io::Result<TcpListener> {
+pub(super) fn bind(address: SocketAddr) -> io::Result<Socket> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
     if address.is_ipv6() {
         socket.set_only_v6(false)?;
@@ -35,6 +35,14 @@ pub(super) fn bind(address: SocketAddr) -> io::Result<TcpListener> {
     #[cfg(unix)] // elsewhere it would let a second server take the same port
     socket.set_reuse_address(true)?;
     socket.bind(&address.into())?;
+    Ok(socket)
+}
+
+/// Begins to listen: from now on the kernel lets connections in.
+///
+/// # Errors
+/// What the operating system says, as when another took the address, too, and listens already.
+pub(super) fn listen(socket: Socket) -> io::Result<TcpListener> {
     socket.listen(BACKLOG)?;
     Ok(socket.into())
 }
@@ -46,6 +54,8 @@ pub(super) struct Listener {
     handshakes: Handshakes,
     hall: Arc<Hall>,
     guests: Arc<Guests>,
+    full: Seldom,
+    share: Seldom,
     stopped: Arc<AtomicBool>,
 }
 
@@ -54,8 +64,6 @@ pub(super) struct Stopper {
     waker: Waker,
     stopped: Arc<AtomicBool>,
 }
-    full: Seldom,
-    share: Seldom,
 
 impl Stopper {
     pub(super) fn stop(&self) {

@@ -104,14 +104,17 @@ const CHECK_THREADS: usize = 4;
 #[cfg(not(all(test, feature = "model")))]
 pub fn run(options: &Options) -> Result<(), ServerError> {
     process::give_up(options.core_dumps);
+    // First what needs nothing of the data folder: a start that fails leaves no certificate there that nobody asked for.
+    let motd = setup::motd(options)?;
+    let registration = options.limits.registration()?;
+    let refused = |error| ServerError::Listen(options.listen, error);
+    let socket = listener::bind(options.listen).map_err(refused)?;
     let identity = setup::identity(&options.files)?;
     let fingerprint = Fingerprint::of(&identity.spki()?);
     let tls = tls::server_config(&identity)?;
-    let motd = setup::motd(options)?;
-    let registration = options.limits.registration()?;
     let opened = setup::database(options)?;
-    let socket = listener::bind(options.listen).map_err(|error| ServerError::Listen(options.listen, error))?;
-    let address = socket.local_addr().map_err(|error| ServerError::Listen(options.listen, error))?;
+    let socket = listener::listen(socket).map_err(refused)?;
+    let address = socket.local_addr().map_err(refused)?;
     let cores = std::thread::available_parallelism().map_or(1, NonZero::get);
 
     let limits = options.limits.of_connections(setup::most_connections());
