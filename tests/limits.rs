@@ -8,6 +8,7 @@ mod common;
 use std::fs;
 use std::io::Read;
 use std::net::{IpAddr, SocketAddr, TcpStream};
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
@@ -87,7 +88,6 @@ fn connections_of_one_address_have_a_bound_and_others_find_a_place() {
 }
 
 #[test]
-#[test]
 fn a_client_that_finds_no_place_says_why_that_may_be() {
     let (dir, server) = start(&["--max-connections", "1"]);
     let _only = server.connect();
@@ -95,6 +95,7 @@ fn a_client_that_finds_no_place_says_why_that_may_be() {
     client.complains("the server may be full, or take no more connections from your address. Is it a chat server?");
 }
 
+#[test]
 fn a_silent_handshake_and_a_guest_who_never_logs_in_are_sent_away() {
     let (_dir, server) = start(&["--handshake-timeout", "200ms", "--login-timeout", "4s"]);
     server.connect().asks("/register alice pw", "Registration successful for alice. You may now /login.");
@@ -104,8 +105,8 @@ fn a_silent_handshake_and_a_guest_who_never_logs_in_are_sent_away() {
     let mut member = server.connect();
     member.asks("/login alice pw", "Login successful. Welcome, alice!");
     assert!(is_turned_away(silent));
-    assert_eq!(legacy.hears(), "You did not log in for too long. Connect again when you want to.");
     server.wait_for_log("its handshake took too long (--handshake-timeout)");
+    assert_eq!(legacy.hears(), "You did not log in for too long. Connect again when you want to.");
     assert_eq!(legacy.hears_or_end(), None);
     modern.hears_hello();
     assert!(modern.hears().contains(r#""type":"bye","reason":"login_timeout""#));
@@ -215,6 +216,39 @@ fn tokens_that_cannot_be_read_stop_the_start_with_the_reason_and_are_not_shown()
         let said = start(&["--registration-token-file", path]);
         assert!(said.contains(why) && !said.contains("canar"), "{said}");
         assert!(said.starts_with("exit status: 1"), "{said}");
+    }
+}
+
+/// Whoever names a file of tokens takes it that they are wanted, while anybody could register.
+#[test]
+fn a_token_file_without_its_policy_stops_the_start_whether_it_exists_or_not() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("tokens");
+    for policy in ["open", "closed"] {
+        let arguments = ["--registration", policy, "--registration-token-file", file.to_str().unwrap()];
+        for _ in 0..2 {
+            let said = Server::try_start(dir.path(), &arguments).err().expect("it started");
+            assert!(said.starts_with("exit status: 1"), "{said}");
+            assert!(said.contains("a token file has an effect with --registration token alone"), "{said}");
+            fs::write(&file, "canary").unwrap();
+        }
+    }
+    assert!(!dir.path().join("certs").exists(), "nothing was made");
+}
+
+#[test]
+fn a_token_file_that_others_can_read_is_warned_of() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("tokens");
+    fs::write(&file, "canary").unwrap();
+    let arguments = ["--registration", "token", "--registration-token-file", file.to_str().unwrap()];
+    for (mode, is_warned) in [(0o640, true), (0o604, true), (0o600, false)] {
+        fs::set_permissions(&file, fs::Permissions::from_mode(mode)).unwrap();
+        let server = Server::start_with(dir.path(), &arguments);
+        let log = server.log.clone();
+        assert_eq!(server.stop(), 0);
+        let log = fs::read_to_string(log).unwrap();
+        assert_eq!(log.contains("others on this machine can read"), is_warned, "{mode:o}: {log}");
     }
 }
 
@@ -348,6 +382,7 @@ fn without_rates_nobody_is_slowed_down_and_the_sizes_stay() {
         "8KiB",
         "--no-rate-limits",
     ]);
+    server.wait_for_log("passwords can be guessed without end");
     let mut peer = server.user("alice");
     peer.asks("/register bob pw", "Registration successful for bob. You may now /login.");
     flood(&peer, (0..5000).map(|_| "x".repeat(100)));
@@ -359,7 +394,7 @@ fn without_rates_nobody_is_slowed_down_and_the_sizes_stay() {
     peer.asks("/create two pw", "Create room failed: The server has as many rooms as it takes.");
     peer.says("x".repeat(8193));
     assert_eq!(peer.hears(), "Error: message too long.");
-    assert!(!server.log().contains("slowed down"));
+    assert!(!server.log().contains("slowed down: it says more"));
 }
 
 #[test]
@@ -441,7 +476,7 @@ fn every_limit_is_in_the_help_with_its_default() {
         ("--registration <WHO>", "[default: open]"),
         ("--registration-token-file", ""),
         ("--registration-rate", "[default: 1000/1h]"),
-        ("--max-accounts", "[default: 1000000]"),
+        ("--max-accounts <N>", "[default: 1000000]"),
         ("--max-rooms <N>", "[default: 10000]"),
         ("--max-rooms-per-user", "[default: 100]"),
         ("--max-sessions-per-user", "[default: 64]"),
@@ -460,6 +495,17 @@ fn every_limit_is_in_the_help_with_its_default() {
         let entry = limits.split(option).nth(1).unwrap_or_else(|| panic!("{option} is not listed"));
         let entry = entry.split("\n      --").next().unwrap().split_whitespace().collect::<Vec<_>>().join(" ");
         assert!(entry.contains(default), "{option}: {entry}");
+    }
+    let help = help.split_whitespace().collect::<Vec<_>>().join(" ");
+    for words in [
+        "god, logged in, always may, within --max-accounts",
+        "Most accounts; 0 for none but those that there are",
+        "Most rooms; 0 for none but those that there are",
+        "god aside; 0 for none",
+        "0 for no such limit",
+        "error, warn, info, debug, trace or off",
+    ] {
+        assert!(help.contains(words), "{words}: {help}");
     }
 }
 

@@ -1,6 +1,7 @@
 //! The limits on what a peer can make grow, as an operator sets them.
 
 use std::fs;
+use std::num::ParseIntError;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -43,7 +44,7 @@ pub enum RegistrationPolicy {
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Limits")]
 pub struct LimitOptions {
-    /// Who may make an account; god, logged in, always may
+    /// Who may make an account; god, logged in, always may, within --max-accounts
     #[arg(long, env = "CHAT_REGISTRATION", value_name = "WHO", value_enum, default_value = "open")]
     pub registration: RegistrationPolicy,
 
@@ -55,20 +56,20 @@ pub struct LimitOptions {
     #[arg(long, env = "CHAT_REGISTRATION_RATE", value_name = "RATE", value_parser = rate, default_value = "1000/1h")]
     pub registration_rate: Rate,
 
-    /// Most accounts
+    /// Most accounts; 0 for none but those that there are
     #[arg(long, env = "CHAT_MAX_ACCOUNTS", value_name = "N", default_value_t = 1_000_000)]
     pub max_accounts: usize,
 
-    /// Most rooms
+    /// Most rooms; 0 for none but those that there are
     #[arg(long, env = "CHAT_MAX_ROOMS", value_name = "N", default_value_t = 10_000)]
     pub max_rooms: usize,
 
-    /// Most rooms that one account owns, god aside
+    /// Most rooms that one account owns, god aside; 0 for none
     #[arg(long, env = "CHAT_MAX_ROOMS_PER_USER", value_name = "N", default_value_t = 100)]
     pub max_rooms_per_user: usize,
 
-    /// Most sessions that are logged in to one account
-    #[arg(long, env = "CHAT_MAX_SESSIONS_PER_USER", value_name = "N", default_value_t = 64)]
+    /// Most sessions that are logged in to one account, at least 1
+    #[arg(long, env = "CHAT_MAX_SESSIONS_PER_USER", value_name = "N", value_parser = sessions, default_value = "64")]
     pub max_sessions_per_user: usize,
 
     /// Most connections, at most as many as the system's limits allow [default: that many, up to 50000]
@@ -114,6 +115,13 @@ pub struct LimitOptions {
     /// Lift all rates, the throttle of wrong passwords included, and keep the sizes: for benchmarks
     #[arg(long, env = "CHAT_NO_RATE_LIMITS", value_parser = BoolishValueParser::new())]
     pub no_rate_limits: bool,
+}
+
+fn sessions(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(0) => Err("at least 1: with none, nobody could log in".to_owned()),
+        read => read.map_err(|error: ParseIntError| error.to_string()),
+    }
 }
 
 fn at_least(text: &str, least: u32) -> Result<u32, String> {
@@ -203,28 +211,48 @@ impl LimitOptions {
             idle_time: time(self.idle_timeout),
         };
         if self.no_rate_limits {
+            warn!(
+                "there are no rates (--no-rate-limits): passwords can be guessed without end, and nobody is slowed down"
+            );
             limits.lift_rates();
         }
         limits
     }
 
-    /// Who may make an account.
+    /// Who may make an account. Whoever has named a file of tokens takes accounts to need one: that is not passed over.
     pub(super) fn registration(&self) -> Result<Registration, ServerError> {
+        let failed = |why: &str| Err(ServerError::RegistrationTokens(why.into()));
         match (self.registration, &self.registration_token_file) {
-            (RegistrationPolicy::Open, _) => Ok(Registration::Open),
-            (RegistrationPolicy::Closed, _) => Ok(Registration::Closed),
             (RegistrationPolicy::Token, Some(file)) => tokens(file).map(Registration::Token),
-            (RegistrationPolicy::Token, None) => {
-                Err(ServerError::RegistrationTokens("name a file with --registration-token-file".into()))
-            }
+            (RegistrationPolicy::Token, None) => failed("name a file with --registration-token-file"),
+            (_, Some(_)) => failed("a token file has an effect with --registration token alone"),
+            (RegistrationPolicy::Open, None) => Ok(Registration::Open),
+            (RegistrationPolicy::Closed, None) => Ok(Registration::Closed),
         }
     }
+}
+
+/// Warns of a file of secrets that others on this machine can read.
+fn warn_if_open(file: &Path, metadata: &fs::Metadata) {
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt;
+        let mode = metadata.permissions().mode() & 0o777;
+        if mode & 0o044 != 0 {
+            let file = file.display();
+            warn!("others on this machine can read {file} (mode {mode:04o}), which holds tokens: chmod 600 {file}");
+        }
+    }
+    #[cfg(not(unix))]
+    let _ = (file, metadata);
 }
 
 /// The tokens of a file, one a line. Nothing of them is said in an error.
 fn tokens(file: &Path) -> Result<RegistrationTokens, ServerError> {
     let failed = |why: String| ServerError::RegistrationTokens(format!("{}: {why}", file.display()));
-    let size = fs::metadata(file).map_err(|error| failed(error.to_string()))?.len();
+    let metadata = fs::metadata(file).map_err(|error| failed(error.to_string()))?;
+    warn_if_open(file, &metadata);
+    let size = metadata.len();
     if size > MOST_TOKENS {
         return Err(failed(format!("it has {size} bytes, and at most {MOST_TOKENS} are read")));
     }
@@ -309,6 +337,9 @@ mod tests {
             (&["--max-message", "2MiB"], "at most 1048576 bytes"),
             (&["--max-connections", "0"], "not in 1.."),
             (&["--registration", "token"], "--registration-token-file"),
+            (&["--registration-rate", "99999999999/1h"], "the number is too large: at most 4294967295"),
+            (&["--registration-rate", "0/1h"], "needs a count of at least 1 and a time above 0"),
+            (&["--max-sessions-per-user", "0"], "at least 1: with none, nobody could log in"),
             (&["--registration", "maybe"], "open, token, closed"),
         ] {
             let error = read(arguments).unwrap_err();

@@ -62,7 +62,12 @@ pub(super) fn bytes(text: &str) -> Result<u32, String> {
 pub(super) fn rate(text: &str) -> Result<Rate, String> {
     let wrong = || "a rate is how many and in what time, such as 100/10s".to_owned();
     let (count, period) = text.split_once('/').ok_or_else(wrong)?;
-    let count = count.parse().map_err(|_| wrong())?;
+    let too_large = || format!("the number is too large: at most {}", u32::MAX);
+    let count = match count.parse() {
+        Ok(count) => count,
+        Err(_) if !count.is_empty() && count.bytes().all(|byte| byte.is_ascii_digit()) => return Err(too_large()),
+        Err(_) => return Err(wrong()),
+    };
     per(count, duration(period)?)
 }
 
@@ -74,9 +79,12 @@ pub(super) fn byte_rate(text: &str) -> Result<Rate, String> {
 }
 
 fn per(count: u32, period: Duration) -> Result<Rate, String> {
+    if count == 0 || period.is_zero() {
+        return Err("a rate needs a count of at least 1 and a time above 0; --no-rate-limits lifts them all".to_owned());
+    }
     let rate = Rate::per(count, period);
-    if count == 0 || rate.is_none() {
-        return Err("a rate lets at least one through in its time, and has one: --no-rate-limits lifts them".to_owned());
+    if rate.is_none() {
+        return Err("so many in so short a time is no limit; --no-rate-limits lifts them all".to_owned());
     }
     Ok(rate)
 }
@@ -118,5 +126,14 @@ mod tests {
             assert!(rate(wrong).is_err(), "{wrong}");
         }
         assert!(byte_rate("100/s").is_err());
+        for (wrong, why) in [
+            ("4294967296/1h", "too large"),
+            ("0/1h", "at least 1"),
+            ("1/0s", "a time above 0"),
+            ("4294967295/1ms", "no limit"),
+            ("x/1h", "such as 100/10s"),
+        ] {
+            assert!(rate(wrong).unwrap_err().contains(why), "{wrong}");
+        }
     }
 }
