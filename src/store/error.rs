@@ -28,6 +28,16 @@ pub enum StoreError {
         /// Where `database.enc` should be.
         path: PathBuf,
     },
+    /// There is not even the folder.
+    NoFolder {
+        /// The folder.
+        path: PathBuf,
+    },
+    /// There is a database, but not its journal, and no crash leaves it so.
+    JournalMissing {
+        /// Where `database.journal` should be.
+        path: PathBuf,
+    },
     /// A file that belongs to a database lies there without its `database.enc`.
     Orphan {
         /// Where `database.enc` should be.
@@ -112,7 +122,18 @@ impl fmt::Display for StoreError {
                 write!(f, "another server uses this database ({} is locked); stop it first", path.display())
             }
             Self::Io { action, path, source } => write!(f, "cannot {action} {}: {source}", path.display()),
-            Self::Missing { path } => write!(f, "there is no database {}; create one first", path.display()),
+            Self::Missing { path } => {
+                write!(f, "{} is not there; name the server's folder with --data-dir", path.display())
+            }
+            Self::NoFolder { path } => {
+                write!(f, "{} does not exist; name the server's folder with --data-dir", path.display())
+            }
+            Self::JournalMissing { path } => write!(
+                f,
+                "{} is missing, and with it what was changed since database.enc was written; restore all files from \
+                 one backup, or, to go on without those changes, make an empty file of that name",
+                path.display()
+            ),
             Self::Orphan { path, leftover } => write!(
                 f,
                 "{} is there, but {} is not; restore all files from one backup, or move {0} away to begin anew",

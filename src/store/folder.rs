@@ -150,6 +150,16 @@ pub(super) fn private() -> OpenOptions {
     options
 }
 
+/// That there is no database: with its journal there, it was one; without the folder, it is elsewhere.
+pub(super) fn missing(dir: &Path) -> StoreError {
+    let (path, leftover) = (dir.join(DATABASE), dir.join(JOURNAL));
+    match (leftover.try_exists(), dir.try_exists()) {
+        (Ok(true), _) => StoreError::Orphan { path, leftover },
+        (_, Ok(false)) => StoreError::NoFolder { path: dir.to_owned() },
+        _ => StoreError::Missing { path },
+    }
+}
+
 /// The content of a file; `None` when there is none.
 pub(super) fn read(dir: &Path, name: &str) -> Result<Option<Vec<u8>>, StoreError> {
     let path = dir.join(name);

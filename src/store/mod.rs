@@ -15,7 +15,9 @@
 //! a group that nobody was told is saved, is dropped.
 //!
 //! A snapshot names the last group that is folded into it. So it does not matter when, or whether, the journal is
-//! emptied after a fold: what the snapshot has is passed over.
+//! emptied after a fold: what the snapshot has is passed over. But it must be there, since no crash takes it
+//! away once it is on disk; one that somebody else cut short looks like an older one, for nothing remembers how long it
+//! was.
 
 mod contents;
 mod error;
@@ -59,8 +61,10 @@ pub struct Opened {
     /// Where it came from.
     pub origin: Origin,
     /// Bytes that were dropped behind the last whole group of the journal: what a crash left of one that nobody was told
-    /// is saved.
+    /// is saved, unless somebody else cut the file.
     pub torn: usize,
+    /// Whether there was no journal, as a crash leaves a database that was being made, or somebody who removed it.
+    pub journal_missing: bool,
 }
 
 /// Where a database came from.
@@ -119,7 +123,15 @@ impl Store {
         let journal = Journal::start(&folder, mark)?;
         let Contents { entries, realm_key } = contents;
         let store = Self { folder, key, journal };
-        Ok(Opened { store, directory: Directory::new(entries), realm_key, keys, origin: Origin::Ours, torn: 0 })
+        Ok(Opened {
+            store,
+            directory: Directory::new(entries),
+            realm_key,
+            keys,
+            origin: Origin::Ours,
+            torn: 0,
+            journal_missing: false,
+        })
     }
 
     /// Opens a database, be it ours or a Python server's, and folds its journal into it.
@@ -130,17 +142,17 @@ impl Store {
     pub fn open(dir: &Path, now: u64) -> Result<Opened, StoreError> {
         let folder = Arc::new(Folder::lock(dir)?);
         if !exists(dir)? {
-            return Err(StoreError::Missing { path: folder.path(DATABASE) });
+            return Err(folder::missing(dir));
         }
         let key = read_key(&folder)?.ok_or_else(|| StoreError::KeyMissing { path: folder.path(KEY) })?;
-        let journal = folder.read(JOURNAL)?.unwrap_or_default();
-        let loaded = Loaded::read(folder.dir(), &key, read_token(&folder)?, &journal)?;
-        let is_empty = journal.is_empty();
+        let journal = folder.read(JOURNAL)?;
+        let loaded = Loaded::read(folder.dir(), &key, read_token(&folder)?, journal.as_deref())?;
+        let is_empty = journal.as_ref().is_none_or(Vec::is_empty);
         drop(journal); // what is to be written takes as much again
 
         // Everything has been read and found to be whole: from here on files change.
         folder.sweep()?;
-        let Loaded { contents, found, writer, drawn } = loaded;
+        let Loaded { contents, found, writer, drawn, journal_missing } = loaded;
         let origin = if writer == Writer::Python { back_up(&folder)? } else { Origin::Ours };
         // Also when all groups are in the snapshot already: that its name is on disk is known only of those written now.
         // And what was drawn must be on disk before anybody hears of it, or the next start would draw it anew.
@@ -156,7 +168,8 @@ impl Store {
         let keys = KeyFile::open(&folder, &key)?;
         let Contents { entries, realm_key } = contents;
         let directory = Directory::with_looks(entries, looks);
-        Ok(Opened { store: Self { folder, key, journal }, directory, realm_key, keys, origin, torn: found.torn })
+        let store = Self { folder, key, journal };
+        Ok(Opened { store, directory, realm_key, keys, origin, torn: found.torn, journal_missing })
     }
 
     /// Saves a group of changes, all of it or nothing, and returns when it is on disk. That the changes fit the directory
@@ -184,7 +197,7 @@ impl Store {
         }
         let journal = self.journal.saved(&self.folder)?;
         let token = read_token(&self.folder)?;
-        let Loaded { contents, found, drawn, .. } = Loaded::read(self.folder.dir(), &self.key, token, &journal)?;
+        let Loaded { contents, found, drawn, .. } = Loaded::read(self.folder.dir(), &self.key, token, Some(&journal))?;
         drop(journal);
         if found.last != self.journal.last() || drawn {
             let why = "it changed while it was in use".to_owned();
@@ -207,12 +220,19 @@ struct Loaded {
     writer: Writer,
     /// Whether a part of it was drawn just now, so that it is on no disk yet.
     drawn: bool,
+    /// Whether there should be a journal, and a crash may be the reason that there is none.
+    journal_missing: bool,
 }
 
 impl Loaded {
-    /// Reads the snapshot's token and the journal; errors name them as files of the folder `at`.
-    fn read(at: &Path, key: &FernetKey, token: impl AsRef<[u8]>, journal: &[u8]) -> Result<Self, StoreError> {
+    /// Reads the snapshot's token and the journal, if there is one; errors name them as files of the folder `at`.
+    fn read(at: &Path, key: &FernetKey, token: impl AsRef<[u8]>, journal: Option<&[u8]>) -> Result<Self, StoreError> {
         let Snapshot { mut contents, last: snapshot, writer } = read_snapshot(at, key, token)?;
+        let journal_missing = journal.is_none() && writer != Writer::Python;
+        if journal_missing && !may_lack_journal(snapshot) {
+            return Err(StoreError::JournalMissing { path: at.join(JOURNAL) });
+        }
+        let journal = journal.unwrap_or_default();
         if writer == Writer::Python && !journal.is_empty() {
             let why = "it belongs to another database than database.enc, which a Python server wrote".to_owned();
             return Err(StoreError::Damaged { path: at.join(JOURNAL), line: None, why });
@@ -228,8 +248,16 @@ impl Loaded {
             line: Some(Line { number, offset }),
             why,
         })?;
-        Ok(Self { contents, found, writer, drawn })
+        Ok(Self { contents, found, writer, drawn, journal_missing })
     }
+}
+
+/// Whether a crash may leave this snapshot without a journal.
+///
+/// One whose database is made, or taken over, is on disk before its journal is; but no group is saved, and so none
+/// folded, until the journal's name is on disk. From then on a journal is only replaced, by a rename.
+fn may_lack_journal(snapshot: Mark) -> bool {
+    snapshot.group == 0
 }
 
 fn read_key(folder: &Folder) -> Result<Option<FernetKey>, StoreError> {
@@ -248,7 +276,7 @@ fn draw_key(folder: &Folder) -> Result<FernetKey, StoreError> {
 }
 
 fn read_token(folder: &Folder) -> Result<Vec<u8>, StoreError> {
-    folder.read(DATABASE)?.ok_or_else(|| StoreError::Missing { path: folder.path(DATABASE) })
+    folder.read(DATABASE)?.ok_or_else(|| folder::missing(folder.dir()))
 }
 
 fn read_snapshot(at: &Path, key: &FernetKey, token: impl AsRef<[u8]>) -> Result<Snapshot, StoreError> {
@@ -289,8 +317,7 @@ fn side_by_side<A, B: Send>(one: impl FnOnce() -> A, other: impl Fn() -> B + Syn
 
 /// Copies a Python server's database to a name of its own, and waits until the copy is on disk.
 fn back_up(folder: &Folder) -> Result<Origin, StoreError> {
-    let path = folder.path(DATABASE);
-    let original = folder.read(DATABASE)?.ok_or(StoreError::Missing { path })?;
+    let original = read_token(folder)?;
     let mut name = BACKUP.to_owned();
     for n in 2.. {
         match folder.read(&name)? {

@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use zeroize::Zeroizing;
 
 use super::contents::Writer;
-use super::folder::{DATABASE, Folder, JOURNAL, KEY, LOCK, PUBLIC_KEYS, private, read};
+use super::folder::{DATABASE, Folder, JOURNAL, KEY, LOCK, PUBLIC_KEYS, missing, private, read};
 use super::keys::KeyCensus;
 use super::{Loaded, StoreError, parse_key};
 use crate::chat::{Entries, Verifier};
@@ -29,7 +29,7 @@ pub struct Parts {
     /// The folder, or whatever they are from, as errors are to name it.
     at: PathBuf,
     key: Zeroizing<Vec<u8>>,
-    journal: Vec<u8>,
+    journal: Option<Vec<u8>>,
     snapshot: Vec<u8>,
 }
 
@@ -57,8 +57,10 @@ pub struct Report {
     pub journal_bytes: u64,
     /// Whole groups of changes in the journal.
     pub groups: u64,
-    /// Bytes behind them, of a group that nobody was told is saved.
+    /// Bytes behind them: after a crash, of a group that nobody was told is saved.
     pub torn: u64,
+    /// Whether there is no journal, as a crash leaves a database that was being made, or somebody who removed it.
+    pub journal_missing: bool,
     /// Accounts, god's included.
     pub accounts: usize,
     /// Rooms.
@@ -81,12 +83,13 @@ impl Parts {
     /// Reads the files of a folder.
     ///
     /// # Errors
-    /// [`StoreError::Missing`], [`StoreError::KeyMissing`], [`StoreError::Io`].
+    /// [`StoreError::Missing`], [`StoreError::NoFolder`], [`StoreError::Orphan`], [`StoreError::KeyMissing`],
+    /// [`StoreError::Io`].
     pub fn read(dir: &Path) -> Result<Self, StoreError> {
-        let journal = read(dir, JOURNAL)?.unwrap_or_default();
-        let snapshot = read(dir, DATABASE)?.ok_or_else(|| StoreError::Missing { path: dir.join(DATABASE) })?;
+        let journal = read(dir, JOURNAL)?;
+        let snapshot = read(dir, DATABASE)?.ok_or_else(|| missing(dir))?;
         let key = read(dir, KEY)?.ok_or_else(|| StoreError::KeyMissing { path: dir.join(KEY) })?;
-        Ok(Self::new(dir, key, journal, snapshot))
+        Ok(Self { at: dir.to_owned(), key: Zeroizing::new(key), journal, snapshot })
     }
 
     /// The same, and what they hold: all of it was read and found to be whole.
@@ -107,12 +110,13 @@ impl Parts {
 
     /// These files; errors name them as files of the folder `at`.
     pub fn new(at: &Path, key: Vec<u8>, journal: Vec<u8>, snapshot: Vec<u8>) -> Self {
-        Self { at: at.to_owned(), key: Zeroizing::new(key), journal, snapshot }
+        Self { at: at.to_owned(), key: Zeroizing::new(key), journal: Some(journal), snapshot }
     }
 
-    /// The files, with the names that they have in a folder, in an order in which they can be put into one.
+    /// The files, with the names that they have in a folder, in an order in which they can be put into one. A journal
+    /// that may be missing is an empty one.
     pub fn files(&self) -> [(&'static str, &[u8]); 3] {
-        [(KEY, &self.key), (JOURNAL, &self.journal), (DATABASE, &self.snapshot)]
+        [(KEY, &self.key), (JOURNAL, self.journal.as_deref().unwrap_or_default()), (DATABASE, &self.snapshot)]
     }
 
     /// Opens all of it, as a server would, and says what is in it but for the public keys.
@@ -120,8 +124,8 @@ impl Parts {
     /// # Errors
     /// Any [`StoreError`] of opening a database.
     pub fn examine(&self) -> Result<Report, StoreError> {
-        let Loaded { contents, found, writer, .. } =
-            Loaded::read(&self.at, &self.parsed_key()?, &self.snapshot, &self.journal)?;
+        let Loaded { contents, found, writer, journal_missing, .. } =
+            Loaded::read(&self.at, &self.parsed_key()?, &self.snapshot, self.journal.as_deref())?;
         let Entries { users, rooms } = &contents.entries;
         let wrote = match writer {
             Writer::Ours => Wrote::Ours,
@@ -134,9 +138,10 @@ impl Parts {
             wrote,
             realm: (wrote == Wrote::Ours).then(|| contents.realm_key.verifying_key().realm()),
             snapshot_bytes: self.snapshot.len() as u64,
-            journal_bytes: self.journal.len() as u64,
+            journal_bytes: self.journal.as_ref().map_or(0, Vec::len) as u64,
             groups: found.groups,
             torn: found.torn as u64,
+            journal_missing,
             accounts: users.len(),
             rooms: rooms.len(),
             bans: rooms.values().map(|room| room.bans.len()).sum(),

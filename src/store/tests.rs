@@ -276,9 +276,42 @@ fn an_older_snapshot_with_a_newer_journal_is_refused_and_without_one_is_opened()
     let error = open_error(&dir).to_string();
     assert!(error.contains("database.journal, line 2: a group of changes is missing"), "{error}");
     assert!(error.contains("(it begins at byte "), "{error}");
-    // As somebody restores it who knows of no journal.
+    // As a crash leaves a database that was being made.
     fs::remove_file(dir.path().join(JOURNAL)).unwrap();
-    assert_eq!(open(&dir).unwrap().0, [("god".to_owned(), "$god".to_owned())]);
+    assert!(Parts::read_and_examine(dir.path()).unwrap().1.journal_missing);
+    let opened = Store::open(dir.path(), NOW).unwrap();
+    assert!(opened.journal_missing);
+    assert_eq!(content(&opened.directory).0, [("god".to_owned(), "$god".to_owned())]);
+    drop(opened);
+    assert!(!Store::open(dir.path(), NOW).unwrap().journal_missing);
+}
+
+#[test]
+fn a_journal_that_no_crash_takes_away_is_missed_and_nothing_is_touched() {
+    let dir = folder();
+    lived_in(&dir);
+    fs::remove_file(dir.path().join(JOURNAL)).unwrap();
+    let before = bytes(dir.path());
+    let error = open_error(&dir);
+    assert!(matches!(error, StoreError::JournalMissing { .. }), "{error}");
+    assert!(error.to_string().contains("restore all files from one backup"), "{error}");
+    assert!(matches!(Parts::read_and_examine(dir.path()), Err(StoreError::JournalMissing { .. })));
+    assert_eq!(bytes(dir.path()), before);
+    // What the message says is the way on without the changes.
+    fs::write(dir.path().join(JOURNAL), "").unwrap();
+    assert_eq!(open(&dir).unwrap().0.len(), 3);
+}
+
+#[test]
+fn why_there_is_no_database_is_said() {
+    let dir = folder();
+    lived_in(&dir);
+    fs::remove_file(dir.path().join(DATABASE)).unwrap();
+    let why = |dir: &Path| Parts::read(dir).err().unwrap();
+    assert!(matches!(why(dir.path()), StoreError::Orphan { .. }));
+    fs::remove_file(dir.path().join(JOURNAL)).unwrap();
+    assert!(matches!(why(dir.path()), StoreError::Missing { .. }));
+    assert!(matches!(why(&dir.path().join("elsewhere")), StoreError::NoFolder { .. }));
 }
 
 fn lived_in_on(dir: &TempDir) {
