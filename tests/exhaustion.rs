@@ -64,7 +64,7 @@ fn without_descriptors_who_is_there_is_served_and_who_comes_waits() {
     server.signal("TERM");
     let mut server = server;
     assert_eq!(server.child.wait().unwrap().code(), Some(0), "{}", server.log());
-    assert!(server.log().contains("nothing is lost"), "{}", server.log());
+    assert!(server.log().contains("keeps all changes"), "{}", server.log());
     let server = Server::start(dir.path());
     let mut alice = server.connect();
     alice.asks("/login alice pw", "Login successful. Welcome, alice!");

@@ -28,6 +28,10 @@ const FOLDING_SHARE: u32 = 10;
 /// How long to wait after a fold that failed.
 const RETRY: Duration = Duration::from_secs(10);
 
+/// What is said of it: also when somebody else changed the files, the operator learns where to look.
+const NOT_FOLDED: &str = "the journal could not be folded into the database and keeps all changes; `chat-server \
+                          check` says whether both are whole";
+
 /// The store's thread.
 pub(super) struct Storage {
     store: Store,
@@ -129,11 +133,11 @@ impl Storage {
         let folded = match catch_unwind(AssertUnwindSafe(|| self.store.fold(unix_seconds()))) {
             Ok(Ok(())) => true,
             Ok(Err(error)) => {
-                warn!(%error, "the journal could not be folded into the database; nothing is lost");
+                warn!(%error, "{NOT_FOLDED}");
                 false
             }
             Err(_) => {
-                error!("the journal could not be folded into the database; nothing is lost: the store panicked");
+                error!("{NOT_FOLDED}: the store panicked");
                 false
             }
         };
