@@ -291,6 +291,34 @@ fn a_crash_leaves_no_secrets_in_a_core_dump_unless_that_is_wanted() {
 }
 
 #[test]
+fn keys_that_others_can_read_are_closed_to_them_at_a_start() {
+    let dir = tempfile::tempdir().unwrap();
+    assert_eq!(Server::start(dir.path()).stop(), 0);
+    let keys = ["db_key.bin", "certs/server.key"].map(|name| dir.path().join(name));
+    for key in &keys {
+        fs::set_permissions(key, PermissionsExt::from_mode(0o644)).unwrap(); // as the Python scripts leave them
+    }
+    let server = Server::start(dir.path());
+    for key in &keys {
+        assert_eq!(mode(key), 0o600);
+        server.wait_for_log(&format!(
+            "this key was open to others: now its owner alone can read it (mode 0600) key={}",
+            key.display()
+        ));
+    }
+    assert_eq!(server.stop(), 0);
+    // What is named may be shared on purpose.
+    let named = dir.path().join("named.key");
+    fs::copy(&keys[1], &named).unwrap();
+    fs::set_permissions(&named, PermissionsExt::from_mode(0o640)).unwrap();
+    let certificate = dir.path().join("certs/server.crt");
+    let named_files = ["--cert", certificate.to_str().unwrap(), "--key", named.to_str().unwrap()];
+    let server = Server::start_with(dir.path(), &named_files);
+    server.wait_for_log("this key is open to others");
+    assert_eq!(mode(&named), 0o640);
+}
+
+#[test]
 fn nobody_else_can_read_what_the_server_writes() {
     let dir = tempfile::tempdir().unwrap();
     let server = Server::start(dir.path());

@@ -3,10 +3,13 @@
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use crate::store::StoreError;
 use crate::tls::CertificateError;
+
+/// Most names of a folder's content that are said.
+const MOST_NAMES: usize = 5;
 
 /// Why the server ended.
 #[derive(Debug)]
@@ -25,8 +28,19 @@ pub enum ServerError {
     Backup(PathBuf, String),
     /// A backup is to be made where there is a file.
     BackupExists(PathBuf),
-    /// A backup is to be restored where there is something.
-    NotEmpty(PathBuf),
+    /// A backup is to be made in a folder that is not there.
+    NoFolder(PathBuf),
+    /// A backup is to be restored where there is something: the names.
+    NotEmpty(PathBuf, Vec<String>),
+    /// What was named is nothing that could be read or written, in words.
+    Unsuitable(PathBuf, &'static str),
+    /// Of a certificate and its key in the data folder, one is missing.
+    HalfCertificate {
+        /// The one that is missing.
+        missing: PathBuf,
+        /// The other one.
+        there: PathBuf,
+    },
     /// The tokens for new accounts cannot be had, in words.
     RegistrationTokens(String),
     /// The address cannot be listened on.
@@ -48,7 +62,10 @@ impl ServerError {
             | Self::File(..)
             | Self::Backup(..)
             | Self::BackupExists(_)
-            | Self::NotEmpty(_)
+            | Self::NoFolder(_)
+            | Self::NotEmpty(..)
+            | Self::Unsuitable(..)
+            | Self::HalfCertificate { .. }
             | Self::RegistrationTokens(_) => 1,
             Self::Died(_) | Self::System(..) => 2,
             Self::Listen(..) => 3,
@@ -64,11 +81,18 @@ impl fmt::Display for ServerError {
             Self::GodPassword(why) => write!(f, "the password of god: {why}"),
             Self::Motd(why) => write!(f, "the message of the day: {why}"),
             Self::File(action, path, error) => write!(f, "cannot {action} {}: {error}", path.display()),
-            Self::Backup(path, why) => write!(f, "{} cannot be restored: {why}; use another backup", path.display()),
+            Self::Backup(path, why) => write!(f, "{} cannot be restored: {why}", path.display()),
             Self::BackupExists(path) => write!(f, "{} exists: choose another name, or --replace it", path.display()),
-            Self::NotEmpty(path) => {
-                write!(f, "{} is not empty: name an empty or a new folder with --data-dir", path.display())
-            }
+            Self::NoFolder(path) => write!(f, "there is no folder {}", path.display()),
+            Self::NotEmpty(path, names) => write_not_empty(f, path, names),
+            Self::Unsuitable(path, why) => write!(f, "{} {why}", path.display()),
+            Self::HalfCertificate { missing, there } => write!(
+                f,
+                "{} is missing, but {} is there; restore it from a backup, or remove the other, and a new certificate \
+                 with a new key is made",
+                missing.display(),
+                there.display()
+            ),
             Self::RegistrationTokens(why) => write!(f, "the tokens for new accounts: {why}"),
             Self::Listen(address, error) if error.kind() == io::ErrorKind::AddrInUse => {
                 write!(f, "{address} is in use: is a server running already? Choose another with --listen")
@@ -80,6 +104,19 @@ impl fmt::Display for ServerError {
             Self::System(what, error) => write!(f, "{what}: {error}"),
         }
     }
+}
+
+/// What a restore leaves that was cut off has no database yet: that may go. Where there is one, nobody is told to
+/// delete it.
+fn write_not_empty(f: &mut fmt::Formatter<'_>, path: &Path, names: &[String]) -> fmt::Result {
+    let (some, more) = names.split_at(names.len().min(MOST_NAMES));
+    let (path, some) = (path.display(), some.join(", "));
+    let more = if more.is_empty() { String::new() } else { format!(" and {} more", more.len()) };
+    write!(f, "{path} is not empty, it holds {some}{more}: name an empty or a new folder with --data-dir")?;
+    if names.iter().any(|name| name == "database.enc") {
+        return Ok(());
+    }
+    write!(f, "; if a restore was interrupted there, delete them")
 }
 
 impl std::error::Error for ServerError {}

@@ -37,6 +37,8 @@ mod model;
 mod options;
 mod pace;
 mod peer;
+#[cfg(not(all(test, feature = "model")))]
+mod permissions;
 mod quantity;
 mod reception;
 mod running;

@@ -15,6 +15,7 @@ use crate::protocol::legacy;
 use crate::server::clock::unix_seconds;
 use crate::server::error::ServerError;
 use crate::server::options::{Files, Options};
+use crate::server::permissions;
 use crate::store::{self, Opened, Origin, Store};
 use crate::tls::ServerIdentity;
 
@@ -32,7 +33,9 @@ const MOST_MOTD: usize = 1024;
 
 /// The named certificate; else one in the data folder; else a new one.
 pub(super) fn identity(files: &Files) -> Result<ServerIdentity, ServerError> {
-    if let Some((certificate, key)) = certificate_files(files) {
+    if let Some((certificate, key)) = certificate_files(files)? {
+        let is_ours = files.key.is_none();
+        permissions::close(&key, is_ours);
         return Ok(ServerIdentity::load(&certificate, &key)?);
     }
     let certs = files.data_dir.join("certs");
@@ -41,14 +44,24 @@ pub(super) fn identity(files: &Files) -> Result<ServerIdentity, ServerError> {
     Ok(made)
 }
 
-/// The named certificate and its key, or those in the data folder.
-pub(super) fn certificate_files(files: &Files) -> Option<(PathBuf, PathBuf)> {
+/// The named certificate and its key, or those in the data folder. Where one is, the other must be.
+pub(super) fn certificate_files(files: &Files) -> Result<Option<(PathBuf, PathBuf)>, ServerError> {
     if let (Some(certificate), Some(key)) = (&files.cert, &files.key) {
-        return Some((certificate.clone(), key.clone()));
+        return Ok(Some((certificate.clone(), key.clone())));
     }
-    let places = [files.data_dir.join("certs"), files.data_dir.clone()];
-    let pairs = places.map(|place| (place.join("server.crt"), place.join("server.key")));
-    pairs.into_iter().find(|(certificate, key)| certificate.exists() || key.exists())
+    // What cannot be looked for may be there: it is not to be replaced by a new one.
+    let is_there =
+        |path: &Path| path.try_exists().map_err(|error| ServerError::File("look for", path.to_owned(), error));
+    for place in [files.data_dir.join("certs"), files.data_dir.clone()] {
+        let (certificate, key) = (place.join("server.crt"), place.join("server.key"));
+        match (is_there(&certificate)?, is_there(&key)?) {
+            (true, true) => return Ok(Some((certificate, key))),
+            (true, false) => return Err(ServerError::HalfCertificate { missing: key, there: certificate }),
+            (false, true) => return Err(ServerError::HalfCertificate { missing: certificate, there: key }),
+            (false, false) => {}
+        }
+    }
+    Ok(None)
 }
 
 /// The database that is there, or a new one.
@@ -59,6 +72,7 @@ pub(super) fn database(options: &Options) -> Result<Opened, ServerError> {
         let god = Verifier::new(PasswordHash::new(&password).to_string());
         return Ok(Store::create(dir, god, unix_seconds())?);
     }
+    permissions::close(&dir.join("db_key.bin"), true);
     let opened = Store::open(dir, unix_seconds())?;
     if opened.keys.damaged_lines() > 0 {
         warn!(
@@ -69,8 +83,14 @@ pub(super) fn database(options: &Options) -> Result<Opened, ServerError> {
     if opened.torn > 0 {
         warn!(
             bytes = opened.torn,
-            "dropped the end of database.journal: changes that were being saved when the server was cut off, and that nobody \
-             was told are saved"
+            "dropped the end of database.journal, which is unfinished: after a crash, changes that nobody was told \
+             are saved; if somebody or the disk cut the file, more may be missing"
+        );
+    }
+    if opened.journal_missing {
+        warn!(
+            "database.journal was missing, and an empty one is made: after a crash while the database was being made, \
+             nothing is lost; if somebody removed it, all that was changed since is"
         );
     }
     if let Origin::TakenOver { backup } = &opened.origin {

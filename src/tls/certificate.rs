@@ -37,7 +37,18 @@ impl fmt::Display for CertificateError {
                 write!(f, "{} holds no X.509 version 3 certificate in PEM; sslcertgen.sh makes one", path.display())
             }
             Self::Key(path) => write!(f, "{} holds no private key in PEM; sslcertgen.sh makes one", path.display()),
-            Self::Pair(path, error) => write!(f, "{} and its key cannot be used together: {error}", path.display()),
+            Self::Pair(path, rustls::Error::InconsistentKeys(_)) => write!(
+                f,
+                "the key beside {} is that of another certificate; restore both from one backup, or make both anew \
+                 with sslcertgen.sh",
+                path.display()
+            ),
+            Self::Pair(path, error) => write!(
+                f,
+                "the key of {} is damaged or of a kind that cannot be used; restore both from one backup, or make \
+                 both anew with sslcertgen.sh ({error})",
+                path.display()
+            ),
             Self::Generate(error) => write!(f, "a self-signed certificate could not be made: {error}"),
         }
     }

@@ -31,7 +31,7 @@ pub(super) struct Certificate {
 impl Certificate {
     /// The one that a server would take; none when it would make one.
     pub(super) fn find(files: &Files) -> Result<Option<Self>, ServerError> {
-        let Some((certificate, key)) = setup::certificate_files(files) else { return Ok(None) };
+        let Some((certificate, key)) = setup::certificate_files(files)? else { return Ok(None) };
         let read = |path: &Path| fs::read(path).map_err(|error| ServerError::File("read", path.to_owned(), error));
         let (pem, key_pem) = (read(&certificate)?, read(&key)?);
         Self::new(certificate, pem, &key, key_pem).map(Some)

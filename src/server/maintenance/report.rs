@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use super::certificate::Certificate;
 use crate::server::options::Files;
+use crate::server::permissions;
 use crate::server::setup;
 use crate::store::{KeyCensus, Report, Wrote};
 
@@ -40,8 +41,14 @@ pub(super) fn warnings(report: &Report) -> Vec<String> {
     let warnings = [
         of(
             report.torn,
-            "bytes at the end of database.journal are of changes that nobody was told are saved; they do not count",
+            "bytes at the end of database.journal are an unfinished end: after a crash, of changes that nobody was \
+             told are saved; if somebody or the disk cut the file, more may be missing",
         ),
+        report.journal_missing.then(|| {
+            "warning: database.journal is missing: after a crash while the database was being made, nothing is lost; \
+             if somebody removed it, all that was changed since is"
+                .to_owned()
+        }),
         of(damaged, "lines of public_keys.log are damaged; keys that are missing come back when their users log in"),
         of(torn, "bytes at the end of public_keys.log are of a line that was cut short; it does not count"),
         of(report.unknown as u64, "password hashes are none that this version knows: nobody can log in with them"),
@@ -49,13 +56,27 @@ pub(super) fn warnings(report: &Report) -> Vec<String> {
     warnings.into_iter().flatten().collect()
 }
 
+/// What a backup left that was cut off.
+pub(super) fn warning_of_left_over(path: &Path) -> String {
+    format!(
+        "warning: {} is of a backup that was interrupted, unless one is being made: delete it, it is as secret as \
+         a backup",
+        path.display()
+    )
+}
+
 /// The same of the files themselves.
 pub(super) fn warnings_of_folder(files: &Files) -> Vec<String> {
     let dir = &files.data_dir;
     let names = ["db_key.bin", "database.enc", "database.journal", "public_keys.log"];
-    let key = setup::certificate_files(files).map(|(_, key)| key);
+    let key = setup::certificate_files(files).ok().flatten().map(|(_, key)| key);
     let secret = names.map(|name| dir.join(name)).into_iter().chain(key);
-    let mut warnings: Vec<String> = secret.filter_map(|path| readable_by_others(&path)).collect();
+    let mut warnings: Vec<String> = secret.filter_map(|path| open_to_others(&path)).collect();
+    warnings.extend([dir.clone(), dir.join("certs")].iter().filter_map(|folder| writable_by_others(folder)));
+    warnings.extend(permissions::not_writable(dir).into_iter().map(|path| {
+        let path = path.display();
+        format!("warning: {path} cannot be written to by whoever checks: a server that may not either does not start")
+    }));
     warnings.extend(python_backups(dir).into_iter().map(|path| {
         let path = path.display();
         format!("warning: {path} holds the old, weakly protected passwords; delete it once you are sure to stay")
@@ -63,21 +84,21 @@ pub(super) fn warnings_of_folder(files: &Files) -> Vec<String> {
     warnings
 }
 
-#[cfg(unix)]
-fn readable_by_others(path: &Path) -> Option<String> {
-    use std::os::unix::fs::PermissionsExt;
-    let mode = path.metadata().ok()?.permissions().mode() & 0o777;
+fn open_to_others(path: &Path) -> Option<String> {
+    let mode = permissions::mode(path).filter(|mode| mode & permissions::OTHERS != 0)?;
     let path = path.display();
-    (mode & 0o077 != 0).then(|| format!("warning: {path} is open to others (mode {mode:04o}): chmod 600 {path}"))
+    Some(format!("warning: {path} is open to others (mode {mode:04o}): chmod 600 {path}"))
 }
 
-#[cfg(not(unix))]
-fn readable_by_others(_: &Path) -> Option<String> {
-    None
+/// Who may write to a folder may put other files in place of those that are there.
+fn writable_by_others(folder: &Path) -> Option<String> {
+    let mode = permissions::mode(folder).filter(|mode| mode & permissions::OTHERS_WRITE != 0)?;
+    let path = folder.display();
+    Some(format!("warning: others can write to {path} (mode {mode:04o}), and replace what is in it: chmod go-w {path}"))
 }
 
 /// The copies of a Python server's database that a take-over left.
-fn python_backups(dir: &Path) -> Vec<PathBuf> {
+pub(super) fn python_backups(dir: &Path) -> Vec<PathBuf> {
     let entries = dir.read_dir().into_iter().flatten().flatten();
     let names = entries.filter(|entry| entry.file_name().to_string_lossy().starts_with("database.enc.python"));
     let mut paths: Vec<PathBuf> = names.map(|entry| entry.path()).collect();
