@@ -4,6 +4,7 @@ use std::io::{self, IsTerminal, Write};
 use std::process::ExitCode;
 
 use clap::error::ErrorKind;
+use secure_chat::names::Text;
 use secure_chat::server::{self, CommandLine, Options, ServerError};
 use tracing_appender::non_blocking::NonBlockingBuilder;
 
@@ -23,7 +24,8 @@ fn main() -> ExitCode {
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            let _ = writeln!(io::stderr(), "chat-server: {error}");
+            // It may name what others wrote or named: nothing of that is to command the terminal.
+            let _ = writeln!(io::stderr(), "chat-server: {}", Text::sanitize(&error.to_string()).as_str());
             ExitCode::from(error.exit_code())
         }
     }

@@ -71,8 +71,8 @@ fn address(text: &str) -> Result<SocketAddr, String> {
 pub enum Command {
     /// Say what a data folder holds and whether it is whole, also beside a running server
     ///
-    /// Reads, decrypts and replays all of it, changes nothing and takes no lock. Exit code 0: a server starts with it, whatever
-    /// is warned of; 1: it does not, and the reason is said.
+    /// Reads, decrypts and replays all of it, changes nothing and takes no lock. Exit code 0: a server starts with it
+    /// that may write to it, whatever is warned of; 1: it does not, and the reason is said.
     Check {
         #[command(flatten)]
         #[allow(missing_docs, reason = "it would be the help text")]
@@ -88,7 +88,7 @@ pub enum Command {
         #[arg(value_name = "FILE")]
         file: PathBuf,
 
-        /// Replace FILE when it exists
+        /// Replace FILE when it exists, unless it is a file of the server or no regular one
         #[arg(long)]
         replace: bool,
 

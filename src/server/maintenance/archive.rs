@@ -3,8 +3,10 @@
 //! The sums are there to notice damage. They prove nothing about who made the archive, and need not: it holds the key of
 //! everything in it.
 
+use std::cell::{Cell, RefCell};
 use std::io::{self, Read, Write};
 use std::path::Path;
+use std::rc::Rc;
 
 use sha2::{Digest, Sha256};
 use tar::Header;
@@ -26,6 +28,17 @@ const SUMS: &str = "SHA256SUMS";
 
 /// What an archive is made of, in bytes (POSIX ustar).
 const BLOCK: u64 = 512;
+
+/// How files begin that operators make of backups: gzip, zstd, xz, bzip2, age, its armor, and that of OpenPGP.
+const WRAPPED: [&[u8]; 7] = [
+    b"\x1f\x8b",
+    b"\x28\xb5\x2f\xfd",
+    b"\xfd7zXZ\0",
+    b"BZh",
+    b"age-encryption.org/",
+    b"-----BEGIN AGE ENCRYPTED FILE-----",
+    b"-----BEGIN PGP MESSAGE-----",
+];
 
 /// An archive that is being written.
 pub(super) struct Archive<W: Write> {
@@ -105,13 +118,19 @@ fn sum(digest: &Sha256, name: &str) -> String {
 /// Reads a whole archive: what it holds, after all of it was checked, decrypted and replayed. The public keys, of which there
 /// may be many, go on to `keys_to`, as they come.
 pub(super) fn read(
-    from: impl Read,
+    mut from: impl Read,
     at: &Path,
     keys_to: impl Write,
 ) -> Result<(Parts, Option<Certificate>, Report), ServerError> {
-    let unreadable = |error: io::Error| bad(at, &error.to_string());
-    let mut archive = tar::Archive::new(from);
-    let mut entries = Entries { entries: archive.entries().map_err(unreadable)?, at, next: None, sums: String::new() };
+    let mut beginning = Vec::new();
+    let begun = from.by_ref().take(BLOCK).read_to_end(&mut beginning);
+    begun.map_err(|error| ServerError::File("read", at.to_owned(), error))?;
+    check_beginning(at, &beginning)?;
+    let seen = Rc::new(Seen::default());
+    let mut archive = tar::Archive::new(Source { from: beginning.chain(from), seen: Rc::clone(&seen) });
+    let all = archive.entries().map_err(|_| bad(at, "its beginning is damaged"))?;
+    // Raw: extensions of the format, which no backup has, are files of another name.
+    let mut entries = Entries { entries: all.raw(true), at, seen, last: "", next: None, sums: String::new() };
     entries.advance()?;
     let key = entries.expect(KEY)?;
     let journal = entries.expect(JOURNAL)?;
@@ -134,15 +153,61 @@ pub(super) fn read(
 }
 
 fn bad(at: &Path, why: &str) -> ServerError {
-    ServerError::Backup(at.to_owned(), why.to_owned())
+    ServerError::Backup(at.to_owned(), format!("{why}; use another backup"))
+}
+
+/// Whether this may be the first block of a backup: what is none at all is told from one that is damaged.
+fn check_beginning(at: &Path, block: &[u8]) -> Result<(), ServerError> {
+    if WRAPPED.iter().any(|magic| block.starts_with(magic)) {
+        return Err(ServerError::Backup(at.to_owned(), "it is compressed or encrypted: unpack it first".to_owned()));
+    }
+    if block.is_empty() {
+        return Err(bad(at, "it is empty"));
+    }
+    if !block.starts_with(KEY.as_bytes()) {
+        return Err(bad(at, &format!("it is no backup of chat-server: it does not begin with {KEY}")));
+    }
+    if block.len() as u64 == BLOCK { Ok(()) } else { Err(bad(at, "it is cut short at its beginning")) }
 }
 
 type Entry<'a, R> = tar::Entry<'a, R>;
+
+/// What became of reading an archive, whatever the crate says of it: its errors quote the bytes that it found.
+#[derive(Default)]
+struct Seen {
+    /// Whether there was nothing left where more was expected.
+    end: Cell<bool>,
+    /// What the system said.
+    error: RefCell<Option<String>>,
+}
+
+/// What an archive is read from.
+struct Source<R> {
+    from: R,
+    seen: Rc<Seen>,
+}
+
+impl<R: Read> Read for Source<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let read = self.from.read(buffer);
+        match &read {
+            Ok(0) if !buffer.is_empty() => self.seen.end.set(true),
+            Err(error) if error.kind() != io::ErrorKind::Interrupted => {
+                _ = self.seen.error.borrow_mut().replace(error.to_string());
+            }
+            _ => {}
+        }
+        read
+    }
+}
 
 /// The files of an archive, each in its turn.
 struct Entries<'a, R: Read> {
     entries: tar::Entries<'a, R>,
     at: &'a Path,
+    seen: Rc<Seen>,
+    /// The file that was read last; none yet when it is empty.
+    last: &'static str,
     next: Option<Entry<'a, R>>,
     /// Of what was read.
     sums: String,
@@ -150,19 +215,44 @@ struct Entries<'a, R: Read> {
 
 impl<'a, R: Read> Entries<'a, R> {
     fn advance(&mut self) -> Result<(), ServerError> {
-        self.next = self.entries.next().transpose().map_err(|error| bad(self.at, &error.to_string()))?;
+        match self.entries.next().transpose() {
+            Ok(next) => self.next = next,
+            Err(_) => return Err(self.broken_off().unwrap_or_else(|| self.damaged_header())),
+        }
         Ok(())
+    }
+
+    /// Why there is no more, when the reason is not what was read.
+    fn broken_off(&self) -> Option<ServerError> {
+        if let Some(error) = &*self.seen.error.borrow() {
+            return Some(bad(self.at, &format!("it cannot be read behind {}: {error}", self.last)));
+        }
+        self.seen.end.get().then(|| bad(self.at, &format!("it is cut short after {}", self.last)))
+    }
+
+    fn damaged_header(&self) -> ServerError {
+        let place = if self.last.is_empty() { format!("in front of {KEY}") } else { format!("behind {}", self.last) };
+        bad(self.at, &format!("the header {place} is damaged"))
+    }
+
+    /// Why the next file does not have this name.
+    fn unexpected(&self, name: &str) -> ServerError {
+        let last = self.last;
+        let what = if self.next.is_some() { "comes something else than" } else { "it ends, without" };
+        let none = || bad(self.at, &format!("it is no backup of chat-server: behind {last} {what} {name}"));
+        self.broken_off().unwrap_or_else(none)
     }
 
     fn is_next(&self, name: &str) -> bool {
         self.next.as_ref().is_some_and(|entry| &*entry.path_bytes() == name.as_bytes())
     }
 
-    fn expect(&mut self, name: &str) -> Result<Vec<u8>, ServerError> {
+    fn expect(&mut self, name: &'static str) -> Result<Vec<u8>, ServerError> {
         let at = self.at;
         self.read(name, |entry| {
             let mut bytes = Vec::new();
-            entry.read_to_end(&mut bytes).map_err(|error| bad(at, &format!("{name}: {error}")))?;
+            // The error is the system's: of the archive's own, there are none inside a file.
+            entry.read_to_end(&mut bytes).map_err(|error| ServerError::File("read", at.join(name), error))?;
             Ok(bytes)
         })
     }
@@ -170,16 +260,13 @@ impl<'a, R: Read> Entries<'a, R> {
     /// Reads the next file, which must have this name, with `take`, and goes on to the one behind it.
     fn read<T>(
         &mut self,
-        name: &str,
+        name: &'static str,
         take: impl FnOnce(&mut Summing<'_, Entry<'a, R>>) -> Result<T, ServerError>,
     ) -> Result<T, ServerError> {
         if !self.is_next(name) {
-            return Err(bad(
-                self.at,
-                &format!("it is no backup of chat-server, or cut short: where {name} should begin, it does not"),
-            ));
+            return Err(self.unexpected(name));
         }
-        let Some(mut entry) = self.next.take() else { return Err(bad(self.at, "it is cut short")) };
+        let Some(mut entry) = self.next.take() else { return Err(self.unexpected(name)) };
         let len = entry.size();
         let mut summing = Summing { from: &mut entry, digest: Sha256::new(), len: 0 };
         let taken = take(&mut summing)?;
@@ -187,6 +274,7 @@ impl<'a, R: Read> Entries<'a, R> {
             return Err(bad(self.at, &format!("it is cut short in {name}")));
         }
         self.sums.push_str(&sum(&summing.digest, name));
+        self.last = name;
         self.advance()?;
         Ok(taken)
     }

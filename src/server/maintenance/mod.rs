@@ -3,7 +3,9 @@
 mod archive;
 mod certificate;
 mod output;
+mod own;
 mod report;
+mod unfinished;
 
 use std::fs::{self, File};
 use std::io::{self, BufReader, BufWriter, Read, Write};
@@ -12,6 +14,8 @@ use std::path::Path;
 use self::archive::Archive;
 use self::certificate::Certificate;
 use self::output::Output;
+use self::unfinished::{Progress, Unfinished};
+use crate::names::Text;
 use crate::process;
 use crate::server::error::ServerError;
 use crate::server::options::{Command, Files};
@@ -50,11 +54,14 @@ fn check(files: &Files) -> Result<(), ServerError> {
 
 fn backup(file: &Path, replace: bool, files: &Files) -> Result<(), ServerError> {
     let dir = &files.data_dir;
-    let mut output = Output::create(file, replace)?;
+    own::refuse(file, files)?;
+    let unfinished = Unfinished::watch()?;
+    let mut output = Output::create(file, replace, &unfinished)?;
     let (parts, mut report) = Parts::read_and_examine(dir)?;
     let certificate = Certificate::find(files)?;
     let keys = Parts::open_keys(dir)?;
-    let written = |error| ServerError::File("write", file.to_owned(), error);
+    let target = output.name();
+    let written = |error| ServerError::File("write to", target.clone(), error);
     let mut archive = Archive::new(BufWriter::new(&mut output));
     for (name, bytes) in parts.files() {
         archive.add(name, bytes).map_err(written)?;
@@ -68,55 +75,83 @@ fn backup(file: &Path, replace: bool, files: &Files) -> Result<(), ServerError> 
         archive.end().map_err(written)?;
     }
     archive.finish().map_err(written)?;
-    let on_standard_output = output.is_standard();
-    output.keep()?;
+    let (left_over, done, to) = (output.left_over(), output.done(), output.said_to());
+    output.keep(&unfinished)?;
     let mut said = report::describe(&report, certificate.as_ref());
     said.extend(report::warnings(&report));
-    if on_standard_output {
-        say(io::stderr(), &said)
-    } else {
-        say(io::stdout(), &said)
-    }
+    said.extend(left_over.iter().map(|path| report::warning_of_left_over(path)));
+    said.push(done);
+    say(to, &said);
     Ok(())
 }
 
 fn verify(file: &Path) -> Result<(), ServerError> {
-    let (_, certificate, report) = archive::read(input(file)?, file, io::sink())?;
-    say_restored(&report, certificate.as_ref());
+    let name = name(file);
+    let (_, certificate, report) = archive::read(input(file)?, name, io::sink())?;
+    say_restored(&report, certificate.as_ref(), format!("{} can be restored; nothing was written", name.display()));
     Ok(())
 }
 
-/// Nothing is left in the folder when it fails, as nothing was before.
+/// Nothing is left in the folder when it fails, or is interrupted, as nothing was before.
 fn restore(file: &Path, dir: &Path) -> Result<(), ServerError> {
     let input = input(file)?;
+    let unfinished = Unfinished::watch()?;
     make_empty(dir)?;
-    let restored = unpack(input, file, dir);
+    let restored = unpack(input, file, dir, &unfinished);
     if restored.is_err() {
-        Parts::remove(dir);
-        Certificate::remove(dir);
+        remove(dir);
     }
     let (certificate, report) = restored?;
-    say_restored(&report, certificate.as_ref());
+    let done = format!("restored into {0}: start it with chat-server --data-dir {0}", dir.display());
+    say_restored(&report, certificate.as_ref(), done);
     Ok(())
+}
+
+/// Removes what was put into a folder that was empty.
+fn remove(dir: &Path) {
+    Parts::remove(dir);
+    Certificate::remove(dir);
 }
 
 /// The database comes last: until all else is on disk, there is none.
-fn unpack(input: impl Read, file: &Path, dir: &Path) -> Result<(Option<Certificate>, Report), ServerError> {
-    let mut keys = BufWriter::new(Parts::create_keys(dir)?);
-    let (parts, certificate, report) = archive::read(input, file, &mut keys)?;
+fn unpack(
+    input: impl Read,
+    file: &Path,
+    dir: &Path,
+    unfinished: &Unfinished,
+) -> Result<(Option<Certificate>, Report), ServerError> {
+    let mut keys = BufWriter::new(begin(dir, unfinished)?);
+    let (parts, certificate, report) = archive::read(input, name(file), &mut keys)?;
     let synced = keys.into_inner().map_err(io::IntoInnerError::into_error).and_then(|keys| keys.sync_all());
     synced.map_err(|error| ServerError::File("write", dir.join(archive::PUBLIC_KEYS), error))?;
+    let mut progress = unfinished.progress();
     if let Some(certificate) = &certificate {
         certificate.put(dir)?;
     }
     parts.put(dir)?;
+    *progress = Progress::Done;
     Ok((certificate, report))
 }
 
-fn say_restored(report: &Report, certificate: Option<&Certificate>) {
+/// The first file of a folder that is restored.
+fn begin(dir: &Path, unfinished: &Unfinished) -> Result<File, ServerError> {
+    let mut progress = unfinished.progress();
+    let keys = Parts::create_keys(dir)?;
+    let dir = dir.to_owned();
+    *progress = Progress::Making(Box::new(move || remove(&dir)));
+    Ok(keys)
+}
+
+fn say_restored(report: &Report, certificate: Option<&Certificate>, done: String) {
     let mut said = report::describe(report, certificate);
     said.extend(report::warnings(report));
+    said.push(done);
     say(io::stdout(), &said);
+}
+
+/// The backup, as it is called.
+fn name(file: &Path) -> &Path {
+    if file == Path::new(STANDARD) { Path::new("standard input") } else { file }
 }
 
 fn input(file: &Path) -> Result<Box<dyn Read>, ServerError> {
@@ -124,6 +159,9 @@ fn input(file: &Path) -> Result<Box<dyn Read>, ServerError> {
         return Ok(Box::new(io::stdin().lock()));
     }
     let opened = File::open(file).map_err(|error| ServerError::File("open", file.to_owned(), error))?;
+    if file.is_dir() {
+        return Err(ServerError::Unsuitable(file.to_owned(), "is a folder; name the backup's file"));
+    }
     Ok(Box::new(BufReader::new(opened)))
 }
 
@@ -131,13 +169,24 @@ fn input(file: &Path) -> Result<Box<dyn Read>, ServerError> {
 fn make_empty(dir: &Path) -> Result<(), ServerError> {
     let failed = |action| move |error| ServerError::File(action, dir.to_owned(), error);
     fs::create_dir_all(dir).map_err(failed("make"))?;
-    match fs::read_dir(dir).map_err(failed("read"))?.next() {
-        Some(_) => Err(ServerError::NotEmpty(dir.to_owned())),
-        None => Ok(()),
+    let entries = fs::read_dir(dir).map_err(failed("read"))?;
+    // A name that cannot be read is one, too.
+    let name = |entry: io::Result<fs::DirEntry>| entry.map_or("?".into(), |entry| entry.file_name());
+    let mut names: Vec<String> = entries.map(|entry| name(entry).to_string_lossy().into_owned()).collect();
+    if names.is_empty() {
+        return Ok(());
     }
+    names.sort();
+    Err(ServerError::NotEmpty(dir.to_owned(), names))
 }
 
-/// Whoever reads it may have closed it, and then nothing is left to say.
+/// The folder that a file is in, or would be.
+fn folder_of(file: &Path) -> &Path {
+    file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
+
+/// Whoever reads it may have closed it, and then nothing is left to say. Names of files may hold what does harm to a
+/// terminal.
 fn say(mut to: impl Write, lines: &[String]) {
-    let _ = lines.iter().try_for_each(|line| writeln!(to, "{line}"));
+    let _ = lines.iter().try_for_each(|line| writeln!(to, "{}", Text::sanitize(line).as_str()));
 }
