@@ -9,8 +9,9 @@ use std::time::Duration;
 use common::member::Member;
 use common::world::{World, announce, entry, join, login, password};
 use secure_chat::chat::{Dialect, Input, RsaKey};
-use secure_chat::crypto::spki_pem;
+use secure_chat::crypto::PublicKey;
 use secure_chat::names::{RoomName, UserName};
+use secure_chat::protocol::legacy::spki_pem;
 use secure_chat::protocol::modern::{
     ByeReason, Changes, DirectBody, DirectRequest, DirectStamp, Event, GrantRequest, GrantStamp, MembersEvent, OkBody,
     Origin, Reader, RemovedWhy, RequestBody, SessionToken, Wrap, Wraps,
@@ -715,6 +716,8 @@ fn members_of_both_wires_are_in_one_room() {
     let carol = UserName::new("carol");
     world.key(python, &carol, 7);
     let heard = world.command(python, "/join den pw");
+    let real = PublicKey::from_pem(include_str!("data/alice.pub")).unwrap();
+    assert_eq!(spki_pem(real.spki_der()), *real.pem(), "what is announced is canonical");
     let key = |user: &str, number| format!("PUBKEY::{user}::{}", spki_pem(&[number; 30]));
     assert_eq!(heard, [key("alice", 1), "carol joined the chat!".into()]);
     alice.who(&mut world);

@@ -468,6 +468,27 @@ fn begun(arguments: &[&str], data_dir: &Path, input: &[u8]) -> Child {
     child
 }
 
+/// It waits for the rest of its backup.
+#[test]
+fn nobody_else_begins_in_a_folder_that_is_being_restored_and_nobody_elses_files_are_removed() {
+    let dir = tempfile::tempdir().unwrap();
+    let (data, backup, other) = (dir.path().join("data"), dir.path().join("b.tar"), dir.path().join("other"));
+    fs::create_dir(&data).unwrap();
+    assert_eq!(lived_in(&data).stop(), 0);
+    does(&["backup", str(&backup)], &data);
+    let bytes = fs::read(&backup).unwrap();
+    let (half, rest) = bytes.split_at(3000);
+    let mut restore = begun(&["restore", "-", "--data-dir", str(&other)], &data, half);
+    wait_until("a restore", || other.join("public_keys.log").exists());
+    let Err(log) = Server::try_start(&other, &[]) else { panic!("a server began beside a restore") };
+    assert!(log.contains("is locked"), "{log}");
+    let why = fails(&["restore", str(&backup), "--data-dir", str(&other)], &data);
+    assert!(why.contains("is not empty"), "{why}");
+    restore.stdin.take().unwrap().write_all(rest).unwrap();
+    assert!(restore.wait_with_output().unwrap().status.success());
+    assert_eq!(Server::start(&other).stop(), 0);
+}
+
 #[test]
 fn a_backup_or_restore_that_is_interrupted_leaves_nothing_and_one_that_is_killed_is_explained() {
     let dir = tempfile::tempdir().unwrap();
@@ -494,7 +515,10 @@ fn a_backup_or_restore_that_is_interrupted_leaves_nothing_and_one_that_is_killed
     }
     interrupt(restore(), "KILL", "a restore", &is_begun);
     let why = fails(&["restore", str(&backup), "--data-dir", str(&other)], &data);
-    assert!(why.contains("it holds public_keys.log") && why.contains("if a restore was interrupted there"), "{why}");
+    assert!(
+        why.contains("it holds database.lock, public_keys.log") && why.contains("if a restore was interrupted there"),
+        "{why}"
+    );
 
     // A record of keys that is a pipe keeps a backup waiting.
     let keys = data.join("public_keys.log");

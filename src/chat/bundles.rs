@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-use crate::crypto::spki_pem;
 use crate::names::UserName;
+use crate::protocol::legacy::spki_pem;
 use crate::protocol::modern::{Bundle, BundleKeys};
 use crate::transcript::{BundleHash, EntryKey, KeyHash};
 

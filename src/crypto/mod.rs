@@ -16,6 +16,6 @@ pub use self::bundle::{BadBundle, Bundle};
 pub use self::epoch::{ChainKey, MAX_STEPS};
 pub use self::fernet::{FernetKey, Unopenable};
 pub use self::fingerprint::{BadFingerprint, Fingerprint};
-pub use self::rsa::{KeyError, PrivateKey, PublicKey, spki_pem};
+pub use self::rsa::{KeyError, PrivateKey, PublicKey};
 pub use self::safety::SafetyNumber;
 pub use self::signing::{BadVerifyingKey, SigningKey, SigningKeyError, VerifyingKey};

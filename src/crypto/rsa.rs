@@ -12,7 +12,6 @@ use aws_lc_rs::rsa::{
 };
 use aws_lc_rs::signature::{RSA_PSS_2048_8192_SHA256, RSA_PSS_SHA256, UnparsedPublicKey};
 use rsa::pkcs1::{DecodeRsaPrivateKey, EncodeRsaPrivateKey};
-use rsa::pkcs8::der::pem;
 use rsa::pkcs8::{DecodePrivateKey, DecodePublicKey, EncodePrivateKey, EncodePublicKey, LineEnding};
 use rsa::traits::PublicKeyParts;
 use zeroize::Zeroizing;
@@ -54,12 +53,6 @@ impl fmt::Display for KeyError {
 }
 
 impl std::error::Error for KeyError {}
-
-/// The PEM form of a DER SubjectPublicKeyInfo: 64 characters a line, one newline at the end (RFC 7468, section 13).
-pub fn spki_pem(spki: &[u8]) -> Arc<str> {
-    let pem = pem::encode_string("PUBLIC KEY", LineEnding::LF, spki);
-    pem.unwrap_or_default().into() // only what is longer than memory has none
-}
 
 /// A checked public key: 2048 to 4096 bits, e = 65537.
 #[derive(Clone)]
@@ -104,10 +97,10 @@ impl PublicKey {
             return Err(KeyError::Exponent);
         }
         let der = key.to_public_key_der().map_err(|_| KeyError::Malformed)?;
-        let pem = spki_pem(der.as_bytes());
+        let pem = key.to_public_key_pem(LineEnding::LF).map_err(|_| KeyError::Malformed)?;
         let oaep = PublicEncryptingKey::from_der(der.as_bytes()).map_err(|_| KeyError::Library)?;
         Ok(Self {
-            pem,
+            pem: pem.into(),
             spki: der.as_bytes().into(),
             fingerprint: Fingerprint::of(der.as_bytes()),
             oaep: Arc::new(OaepPublicEncryptingKey::new(oaep).map_err(|_| KeyError::Library)?),

@@ -18,7 +18,7 @@ pub(crate) use shuttle::sync::{Mutex, MutexGuard, PoisonError};
 /// What `server/sync.rs` takes from here.
 pub(crate) mod threads {
     pub(crate) use shuttle::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-    pub(crate) use shuttle::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+    pub(crate) use shuttle::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
 
     pub(crate) use super::channel::{Receiver, RecvTimeoutError, Sender, bounded, unbounded};
     pub(crate) use super::time::{Builder, Instant, JoinHandle};

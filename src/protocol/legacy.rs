@@ -5,6 +5,9 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
+use pkcs8::LineEnding;
+use pkcs8::der::pem;
+
 use crate::names::{Password, RoomName, Text, UserName};
 use crate::protocol::modern::{Attached, OwnedBundle, Signed};
 use crate::protocol::{ClientMessage, Command, KeyAnnouncement, Notice, Package, Reply, ServerMessage};
@@ -35,6 +38,12 @@ pub fn encode_command(line: &str) -> Vec<u8> {
 /// The bytes of a key announcement.
 pub fn encode_key(key: &KeyAnnouncement) -> Vec<u8> {
     format!("{KEY}{}::{}", key.user.as_str(), key.pem).into_bytes()
+}
+
+/// A DER SubjectPublicKeyInfo in PEM, as keys are announced: 64 characters a line, one newline at the end (RFC 7468, section 13).
+pub fn spki_pem(spki: &[u8]) -> Arc<str> {
+    let pem = pem::encode_string("PUBLIC KEY", LineEnding::LF, spki);
+    pem.unwrap_or_default().into() // only what is longer than memory has none
 }
 
 /// UTF-8 as the scripts read it: bytes that are none are dropped.

@@ -1,10 +1,9 @@
 //! The connections at which nobody is logged in: when places are scarce, they make room.
 
 use std::collections::BTreeMap;
-use std::sync::Weak;
 
 use crate::server::link::Link;
-use crate::server::sync::{Arc, Mutex, lock};
+use crate::server::sync::{Arc, Mutex, Weak, lock};
 
 /// All guests, in the order in which they came.
 #[derive(Default)]

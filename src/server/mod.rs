@@ -106,15 +106,16 @@ const CHECK_THREADS: usize = 4;
 #[cfg(not(all(test, feature = "model")))]
 pub fn run(options: &Options) -> Result<(), ServerError> {
     process::give_up(options.core_dumps);
-    // First what needs nothing of the data folder: a start that fails leaves no certificate there that nobody asked for.
+    // First what needs nothing of the data folder, and then its lock: a start that fails leaves nothing there that nobody asked for, and
+    // makes no certificate where another process is at work.
     let motd = setup::motd(options)?;
     let registration = options.limits.registration()?;
     let refused = |error| ServerError::Listen(options.listen, error);
     let socket = listener::bind(options.listen).map_err(refused)?;
+    let opened = setup::database(options)?;
     let identity = setup::identity(&options.files)?;
     let fingerprint = Fingerprint::of(&identity.spki()?);
     let tls = tls::server_config(&identity)?;
-    let opened = setup::database(options)?;
     let socket = listener::listen(socket).map_err(refused)?;
     let address = socket.local_addr().map_err(refused)?;
     let cores = std::thread::available_parallelism().map_or(1, NonZero::get);

@@ -8,7 +8,7 @@ pub(super) use crate::model::threads::*;
 #[cfg(not(all(test, feature = "model")))]
 mod real {
     pub(crate) use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-    pub(crate) use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+    pub(crate) use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
     pub(crate) use std::thread::{Builder, JoinHandle};
     pub(crate) use std::time::Instant;
 

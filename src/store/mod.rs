@@ -38,7 +38,7 @@ use zeroize::Zeroizing;
 
 pub use self::error::{Line, StoreError};
 pub use self::keys::{KeyCensus, KeyFile};
-pub use self::parts::{Parts, Report, Wrote};
+pub use self::parts::{Claim, Parts, Report, Wrote, names_in};
 
 use self::contents::{BadSnapshot, Contents, Recorded, Snapshot, Writer};
 use self::folder::{BACKUP, DATABASE, Folder, JOURNAL, KEY};

@@ -178,38 +178,72 @@ impl Parts {
         census.map_err(StoreError::io("read or copy", &self.at.join(PUBLIC_KEYS)))
     }
 
-    /// A new record of public keys in a folder, to be written and synced.
+    /// Puts the files into a folder that is claimed, the database last: until all is on disk, there is no database in it. The
+    /// public keys are written already.
     ///
     /// # Errors
-    /// [`StoreError::Io`], also when there is one already.
-    pub fn create_keys(dir: &Path) -> Result<File, StoreError> {
-        let path = dir.join(PUBLIC_KEYS);
-        private().write(true).create_new(true).open(&path).map_err(StoreError::io("create", &path))
-    }
-
-    /// Puts the files into a folder that has none of them, the database last: until all is on disk, there is no database in
-    /// it. The public keys are written already.
-    ///
-    /// # Errors
-    /// [`StoreError::Exists`], [`StoreError::Locked`], [`StoreError::Io`].
-    pub fn put(&self, dir: &Path) -> Result<(), StoreError> {
-        let folder = Folder::lock(dir)?;
-        if super::exists(dir)? {
+    /// [`StoreError::Exists`], [`StoreError::Io`].
+    pub fn put(&self, claim: &Claim) -> Result<(), StoreError> {
+        let Claim(folder) = claim;
+        if super::exists(folder.dir())? {
             return Err(StoreError::Exists { path: folder.path(DATABASE) });
         }
         self.files().into_iter().try_for_each(|(name, bytes)| folder.replace(name, bytes))
     }
 
-    /// Removes what was put into a folder that was empty, as far as that can be done.
-    pub fn remove(dir: &Path) {
-        for name in [DATABASE, JOURNAL, KEY, PUBLIC_KEYS, LOCK] {
-            let _ = fs::remove_file(dir.join(name)); // why it is removed is said
-        }
-    }
-
     fn parsed_key(&self) -> Result<FernetKey, StoreError> {
         parse_key(&self.key).ok_or_else(|| StoreError::KeyInvalid { path: self.at.join(KEY) })
     }
+}
+
+/// A folder without a database, to put one into, whose lock this process holds: no server starts in it meanwhile.
+pub struct Claim(Folder);
+
+impl Claim {
+    /// Takes the lock of a folder.
+    ///
+    /// # Errors
+    /// [`StoreError::Locked`] when another process has it, [`StoreError::Io`].
+    pub fn of(dir: &Path) -> Result<Self, StoreError> {
+        Folder::lock(dir).map(Self)
+    }
+
+    /// What is in the folder besides the lock.
+    ///
+    /// # Errors
+    /// [`StoreError::Io`].
+    pub fn names(&self) -> Result<Vec<String>, StoreError> {
+        let dir = self.0.dir();
+        let mut names = names_in(dir).map_err(StoreError::io("read", dir))?;
+        names.retain(|name| name != LOCK);
+        Ok(names)
+    }
+
+    /// Makes the file of public keys.
+    ///
+    /// # Errors
+    /// [`StoreError::Io`], also when there is one already.
+    pub fn create_keys(&self) -> Result<File, StoreError> {
+        let path = self.0.path(PUBLIC_KEYS);
+        private().write(true).create_new(true).open(&path).map_err(StoreError::io("create", &path))
+    }
+
+    /// What removes all that a store has in the folder, as far as that can be done; the lock goes last.
+    pub fn remover(&self) -> impl FnOnce() + Send + use<> {
+        let paths = [DATABASE, JOURNAL, KEY, PUBLIC_KEYS, LOCK].map(|name| self.0.path(name));
+        move || paths.iter().for_each(|path| _ = fs::remove_file(path)) // why it is removed is said
+    }
+}
+
+/// What is in a folder, in the order of the names. A name that cannot be read is one, too.
+///
+/// # Errors
+/// What the operating system says.
+pub fn names_in(dir: &Path) -> io::Result<Vec<String>> {
+    let name = |entry: io::Result<fs::DirEntry>| entry.map_or("?".into(), |entry| entry.file_name());
+    let mut names: Vec<_> = fs::read_dir(dir)?.map(|entry| name(entry).to_string_lossy().into_owned()).collect();
+    names.sort();
+    Ok(names)
 }
 
 /// How passwords are kept.

@@ -112,6 +112,7 @@ impl ServerIdentity {
         }
         write_new(key, Zeroizing::new(pair.serialize_pem()).as_bytes())?;
         write_new(certificate, made.pem().as_bytes())?;
+        sync_folders_of(key); // a certificate that is gone after a power loss would be another at the next start
         Self::load(certificate, key)
     }
 
@@ -145,6 +146,14 @@ fn write_new(path: &Path, bytes: &[u8]) -> Result<(), CertificateError> {
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
     let written = options.open(path).and_then(|mut file| file.write_all(bytes).and_then(|()| file.sync_all()));
     written.map_err(|error| CertificateError::Io(path.to_owned(), error))
+}
+
+/// Waits until the name of a new file is on disk, and that of the folder that it is in, where folders can be synced and read.
+fn sync_folders_of(path: &Path) {
+    for folder in path.ancestors().skip(1).take(2).filter(|_| cfg!(unix)) {
+        let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
+        let _ = fs::File::open(folder).and_then(|folder| folder.sync_all());
+    }
 }
 
 #[cfg(test)]

@@ -19,7 +19,7 @@ use crate::names::Text;
 use crate::process;
 use crate::server::error::ServerError;
 use crate::server::options::{Command, Files};
-use crate::store::{Parts, Report};
+use crate::store::{Claim, Parts, Report, names_in};
 
 /// The name that stands for standard input or output.
 const STANDARD: &str = "-";
@@ -96,10 +96,10 @@ fn verify(file: &Path) -> Result<(), ServerError> {
 fn restore(file: &Path, dir: &Path) -> Result<(), ServerError> {
     let input = input(file)?;
     let unfinished = Unfinished::watch()?;
-    make_empty(dir)?;
-    let restored = unpack(input, file, dir, &unfinished);
+    let claim = claim(dir)?;
+    let restored = unpack(input, file, dir, &claim, &unfinished);
     if restored.is_err() {
-        remove(dir);
+        remover(dir, &claim)();
     }
     let (certificate, report) = restored?;
     let done = format!("restored into {0}: start it with chat-server --data-dir {0}", dir.display());
@@ -107,10 +107,13 @@ fn restore(file: &Path, dir: &Path) -> Result<(), ServerError> {
     Ok(())
 }
 
-/// Removes what was put into a folder that was empty.
-fn remove(dir: &Path) {
-    Parts::remove(dir);
-    Certificate::remove(dir);
+/// What removes all that was put into a folder that was empty.
+fn remover(dir: &Path, claim: &Claim) -> impl FnOnce() + Send + use<> {
+    let (dir, remove) = (dir.to_owned(), claim.remover());
+    move || {
+        Certificate::remove(&dir);
+        remove();
+    }
 }
 
 /// The database comes last: until all else is on disk, there is none.
@@ -118,9 +121,10 @@ fn unpack(
     input: impl Read,
     file: &Path,
     dir: &Path,
+    claim: &Claim,
     unfinished: &Unfinished,
 ) -> Result<(Option<Certificate>, Report), ServerError> {
-    let mut keys = BufWriter::new(begin(dir, unfinished)?);
+    let mut keys = BufWriter::new(begin(dir, claim, unfinished)?);
     let (parts, certificate, report) = archive::read(input, name(file), &mut keys)?;
     let synced = keys.into_inner().map_err(io::IntoInnerError::into_error).and_then(|keys| keys.sync_all());
     synced.map_err(|error| ServerError::File("write", dir.join(archive::PUBLIC_KEYS), error))?;
@@ -128,17 +132,16 @@ fn unpack(
     if let Some(certificate) = &certificate {
         certificate.put(dir)?;
     }
-    parts.put(dir)?;
+    parts.put(claim)?;
     *progress = Progress::Done;
     Ok((certificate, report))
 }
 
 /// The first file of a folder that is restored.
-fn begin(dir: &Path, unfinished: &Unfinished) -> Result<File, ServerError> {
+fn begin(dir: &Path, claim: &Claim, unfinished: &Unfinished) -> Result<File, ServerError> {
     let mut progress = unfinished.progress();
-    let keys = Parts::create_keys(dir)?;
-    let dir = dir.to_owned();
-    *progress = Progress::Making(Box::new(move || remove(&dir)));
+    let keys = claim.create_keys()?;
+    *progress = Progress::Making(Box::new(remover(dir, claim)));
     Ok(keys)
 }
 
@@ -165,19 +168,18 @@ fn input(file: &Path) -> Result<Box<dyn Read>, ServerError> {
     Ok(Box::new(BufReader::new(opened)))
 }
 
-/// Makes the folder, unless it is there and empty.
-fn make_empty(dir: &Path) -> Result<(), ServerError> {
+/// Makes the folder, unless it is there and empty, and locks it: a server that is started meanwhile finds it in use.
+fn claim(dir: &Path) -> Result<Claim, ServerError> {
     let failed = |action| move |error| ServerError::File(action, dir.to_owned(), error);
+    let not_empty = |names| ServerError::NotEmpty(dir.to_owned(), names);
     fs::create_dir_all(dir).map_err(failed("make"))?;
-    let entries = fs::read_dir(dir).map_err(failed("read"))?;
-    // A name that cannot be read is one, too.
-    let name = |entry: io::Result<fs::DirEntry>| entry.map_or("?".into(), |entry| entry.file_name());
-    let mut names: Vec<String> = entries.map(|entry| name(entry).to_string_lossy().into_owned()).collect();
-    if names.is_empty() {
-        return Ok(());
+    let names = names_in(dir).map_err(failed("read"))?;
+    if !names.is_empty() {
+        return Err(not_empty(names)); // without a lock file in it that was not there
     }
-    names.sort();
-    Err(ServerError::NotEmpty(dir.to_owned(), names))
+    let claim = Claim::of(dir)?;
+    let names = claim.names()?; // of a server that began and ended just now
+    if names.is_empty() { Ok(claim) } else { Err(not_empty(names)) }
 }
 
 /// The folder that a file is in, or would be.

@@ -93,11 +93,16 @@ fn what_is_put_into_another_folder_is_the_same_database() {
     let lasting = Lasting { users: vec![], ..Lasting::in_opened(&opened) };
     let (parts, _) = Parts::read_and_examine(dir.path()).unwrap(); // beside the open store
     let (record, len) = Parts::open_keys(dir.path()).unwrap().unwrap();
-    let mut copy = Parts::create_keys(other.path()).unwrap();
+    let claim = Claim::of(other.path()).unwrap();
+    assert!(claim.names().unwrap().is_empty());
+    assert!(matches!(Claim::of(other.path()), Err(StoreError::Locked { .. })));
+    let mut copy = claim.create_keys().unwrap();
     let census = parts.examine_keys(io::Read::take(record, len), &mut copy).unwrap();
     assert_eq!(census, KeyCensus { users: 1, lines: 1, damaged: 0, torn: 0 });
-    parts.put(other.path()).unwrap();
-    assert!(matches!(parts.put(other.path()), Err(StoreError::Exists { .. })));
+    parts.put(&claim).unwrap();
+    assert!(matches!(parts.put(&claim), Err(StoreError::Exists { .. })));
+    assert!(claim.names().unwrap().contains(&"database.enc".to_owned()));
+    drop(claim);
     let mut put = Store::open(other.path(), NOW).unwrap();
     let users: Vec<&str> = put.directory.users().keys().map(UserName::as_str).collect();
     assert_eq!(users, ["god", "bob", "ann", "Zoë", "late"]);
