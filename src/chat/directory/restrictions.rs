@@ -11,8 +11,8 @@ pub const MAX_RESTRICTIONS: usize = 4096;
 
 /// Users who may not do something in a room, each until a moment in seconds since 1970, or for ever (`None`).
 ///
-/// Those that have run out stay until another comes in their way: so what a journal makes of this does not depend on when it
-/// is read.
+/// Those that have run out stay until there is no room for another: so what a journal makes of this does not depend on when it
+/// is read, and a clock that was ahead for a while and is put back finds them in force again.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(into = "Listed", try_from = "Listed")]
 pub struct Restrictions(BTreeMap<UserName, Option<u64>>);
@@ -53,9 +53,14 @@ impl Restrictions {
             || self.in_force(now).filter(|(other, _)| *other != user).count() < MAX_RESTRICTIONS
     }
 
-    /// Restricts a user, longer or shorter than before; forgets those that have run out at `now`.
+    /// Restricts a user, longer or shorter than before; where there is no room for one more, in the place of the one that ran
+    /// out first, at `now`.
     pub(super) fn set(&mut self, user: UserName, until: Option<u64>, now: u64) {
-        self.0.retain(|_, until| is_in_force(*until, now));
+        if self.0.len() >= MAX_RESTRICTIONS && !self.0.contains_key(&user) {
+            let over = self.0.iter().filter(|(_, until)| !is_in_force(**until, now));
+            let first = over.min_by_key(|(_, until)| **until).map(|(first, _)| first.clone());
+            first.iter().for_each(|first| self.lift(first));
+        }
         self.0.insert(user, until);
     }
 
@@ -112,8 +117,21 @@ mod tests {
         assert!(!bans.have_room(&user(MAX_RESTRICTIONS), 99));
         assert!(bans.have_room(&user(7), 99), "another end for one who is there");
         assert!(bans.have_room(&user(MAX_RESTRICTIONS), 100));
+        bans.set(user(7), Some(99), 150);
+        assert_eq!(bans.0.len(), MAX_RESTRICTIONS, "another end for one who is there needs no place");
         bans.set(user(MAX_RESTRICTIONS), None, 150);
-        assert_eq!(bans.0.len(), MAX_RESTRICTIONS - 50);
+        assert_eq!(bans.0.len(), MAX_RESTRICTIONS);
+        assert_eq!((bans.until(&user(7)), bans.until(&user(0))), (None, Some(Some(100))), "the first that ran out");
+    }
+
+    /// A clock goes a century ahead for a while, and somebody is banned meanwhile.
+    #[test]
+    fn a_clock_that_was_ahead_lifts_nothing_for_good() {
+        let (mut bans, century) = (Restrictions::default(), 100 * 365 * 24 * 3600);
+        bans.set(user(1), Some(1000), 0);
+        bans.set(user(2), Some(century + 1000), century);
+        assert!(!bans.hold(&user(1), century));
+        assert!(bans.hold(&user(1), 0) && bans.hold(&user(2), 0));
     }
 
     #[test]
