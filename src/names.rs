@@ -10,6 +10,7 @@ use std::sync::Arc;
 use unicode_normalization::char::is_combining_mark;
 use unicode_normalization::{UnicodeNormalization, is_nfc};
 use unicode_security::confusable_detection::skeleton;
+use unicode_security::mixed_script::AugmentedScriptSet;
 use unicode_segmentation::UnicodeSegmentation;
 use zeroize::Zeroizing;
 
@@ -28,6 +29,8 @@ pub enum NameError {
     Character,
     /// Nothing but punctuation.
     Empty,
+    /// Letters of scripts that nobody writes together.
+    Scripts,
 }
 
 impl fmt::Display for NameError {
@@ -36,6 +39,7 @@ impl fmt::Display for NameError {
             Self::TooLong => write!(f, "a name has at most {MAX_NAME_CHARS} characters"),
             Self::Character => f.write_str("a name is made of letters, digits and _ . -"),
             Self::Empty => f.write_str("a name needs a letter or a digit"),
+            Self::Scripts => f.write_str("the letters of a name are of one script"),
         }
     }
 }
@@ -102,7 +106,8 @@ impl UserName {
     /// A name for a new account.
     ///
     /// # Errors
-    /// [`NameError`] when the name breaks the policy: 1 to [`MAX_NAME_CHARS`] Unicode letters, digits, `_`, `.`, `-`.
+    /// [`NameError`] when the name breaks the policy: 1 to [`MAX_NAME_CHARS`] Unicode letters of one script, digits, `_`, `.`,
+    /// `-`.
     pub fn register(word: &str) -> Result<Self, NameError> {
         let name = Self::new(word).normalized();
         check_policy(&name.0)?;
@@ -121,10 +126,13 @@ impl UserName {
 
     /// Whether this is the reserved name or something that a person would take for it.
     pub fn is_god_in_disguise(&self) -> bool {
-        // Some capitals look like others whose small letters do not. Marks can be seen, but nobody else has such power.
-        let is_god = |name: &str| shape(&name.nfkd().filter(|c| !is_combining_mark(*c)).collect::<String>()) == GOD;
-        // A long name is taken for nothing so short; its skeleton would take long to find.
-        self.0.len() <= 4 * MAX_NAME_CHARS && (is_god(&self.0.to_lowercase()) || is_god(&self.0))
+        // A long name is taken for nothing so short; its shapes would take long to find.
+        if self.0.len() > 4 * MAX_NAME_CHARS {
+            return false;
+        }
+        // Marks can be seen, but nobody else has such power.
+        let bare: String = self.0.nfkd().filter(|c| !is_combining_mark(*c)).collect();
+        shapes(&bare).iter().any(|shape| &**shape == GOD)
     }
 
     /// What decides whether another name looks like this one.
@@ -165,24 +173,44 @@ fn check_policy(name: &str) -> Result<(), NameError> {
     if !name.chars().any(char::is_alphanumeric) {
         return Err(NameError::Empty);
     }
+    if mixes_scripts(name) {
+        return Err(NameError::Scripts);
+    }
     Ok(())
+}
+
+/// Whether letters come from scripts that are not written together: what is not *highly restrictive* by UTS #39, section 5.2,
+/// the level that it has identifiers use. Latin beside Chinese, Japanese or Korean is: people write so. The next level would
+/// take Latin beside Armenian or Georgian, whose letters look like Latin ones, and beside Arabic or Hebrew, where nobody sees
+/// in which order a name is read. Other than there, letters of rare scripts are as good as any: they are somebody's.
+fn mixes_scripts(name: &str) -> bool {
+    let latin = AugmentedScriptSet::for_char('a');
+    let (mut all, mut beside_latin) = (AugmentedScriptSet::default(), AugmentedScriptSet::default());
+    for set in name.chars().map(AugmentedScriptSet::for_char) {
+        all.intersect_with(set);
+        let mut shared = latin;
+        shared.intersect_with(set);
+        if shared.is_empty() {
+            beside_latin.intersect_with(set);
+        }
+    }
+    all.is_empty() && !(beside_latin.hanb || beside_latin.jpan || beside_latin.kore)
 }
 
 fn is_variation_selector(c: char) -> bool {
     matches!(c, '\u{fe00}'..='\u{fe0f}' | '\u{e0100}'..='\u{e01ef}')
 }
 
-/// What a name looks like: its form without case, and the skeleton (UTS #39, section 4) of its compatibility form (NFKC), without
-/// case: letters in circles, in full width or of mathematics look like plain ones.
+/// What a name looks like: its form without case, and its shapes.
 ///
-/// Two names clash when they differ in case only, or when they have one skeleton and are not both ASCII:
-/// `admin` and Cyrillic `аdmin` clash, `user1` and `userl` do not.
+/// Two names clash when they differ in case only, or when they have a shape in common and are not both ASCII:
+/// `admin` and Cyrillic `аdmin` clash, and so do `BOB` and `вов`, whose capitals are `ВОВ`; `user1` and `userl` do not.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Likeness {
     /// The name in lower case.
     pub folded: Box<str>,
-    /// The confusables skeleton of the folded name, folded again.
-    pub skeleton: Box<str>,
+    /// What it may be taken for, all different: one for a name in ASCII, and at most three.
+    pub shapes: Vec<Box<str>>,
     /// Whether the name is ASCII.
     pub ascii: bool,
 }
@@ -190,24 +218,77 @@ pub struct Likeness {
 impl Likeness {
     /// Whether a person could take the two for one.
     pub fn clashes_with(&self, other: &Self) -> bool {
-        self.folded == other.folded || (self.skeleton == other.skeleton && !(self.ascii && other.ascii))
+        let has_shape = |shape| other.shapes.contains(shape);
+        self.folded == other.folded || (self.shapes.iter().any(has_shape) && !(self.ascii && other.ascii))
     }
 }
 
 impl Likeness {
     fn of(name: &str) -> Self {
-        let folded = name.to_lowercase();
-        Self { skeleton: shape(&folded).into(), ascii: name.is_ascii(), folded: folded.into() }
+        Self { shapes: shapes(name), ascii: name.is_ascii(), folded: name.to_lowercase().into() }
     }
 }
 
-/// The skeleton of a name's compatibility form, in small letters.
-fn shape(name: &str) -> String {
-    let shape: String = match name.is_ascii() {
-        true => skeleton(name).collect(),
-        false => skeleton(&name.nfkc().collect::<String>()).collect(),
-    };
-    shape.to_lowercase()
+/// What a name may be taken for: skeletons (UTS #39, section 4) of its compatibility form (letters in circles, in full width or
+/// of mathematics look like plain ones), without case.
+///
+/// A letter's cases look like different letters: Greek `Ν` like N, its small `ν` like v. Of some, one case alone looks like a
+/// letter of ASCII, or the tables know one alone. So there is the skeleton of the small letters; and, letter by letter, what is
+/// ASCII of the capital before the small one, and what is ASCII of what is shown before either.
+fn shapes(name: &str) -> Vec<Box<str>> {
+    if name.is_ascii() {
+        return vec![without_case(&name.to_ascii_lowercase()).into()];
+    }
+    let letters: Vec<Letter> = name.nfkd().map(Letter::of).collect();
+    let shape = |of: fn(&Letter) -> &str| without_case(&letters.iter().map(of).collect::<String>());
+    let mut shapes: Vec<Box<str>> = Vec::new();
+    for shape in [shape(Letter::small), shape(Letter::capital), shape(Letter::plain)] {
+        if !shapes.iter().any(|other| **other == *shape) {
+            shapes.push(shape.into());
+        }
+    }
+    shapes
+}
+
+/// The skeletons of a letter: as it is, and in either case.
+struct Letter {
+    shown: String,
+    small: String,
+    capital: String,
+}
+
+impl Letter {
+    fn of(c: char) -> Self {
+        let skeleton = |text: String| skeleton(&text).collect();
+        Self {
+            shown: skeleton(c.into()),
+            small: skeleton(c.to_lowercase().collect()),
+            capital: skeleton(c.to_uppercase().collect()),
+        }
+    }
+
+    fn small(&self) -> &str {
+        &self.small
+    }
+
+    /// The capital's, where it is ASCII; else the small letter's.
+    fn capital(&self) -> &str {
+        if self.capital.is_ascii() { &self.capital } else { &self.small }
+    }
+
+    /// What is shown, where it is ASCII; else whichever case is.
+    fn plain(&self) -> &str {
+        let ascii = [&self.shown, &self.capital, &self.small].into_iter().find(|skeleton| skeleton.is_ascii());
+        ascii.unwrap_or(&self.shown)
+    }
+}
+
+/// The skeleton of a skeleton's small letters: of ASCII, only I and M have other skeletons than their small letters, those of l
+/// and of rn. So an i counts as an l, too.
+fn without_case(skeletons: &str) -> String {
+    let small = skeletons.to_lowercase();
+    let shape: String = skeleton(&small).collect();
+    shape.to_lowercase().replace('i', "l")
 }
 
 /// A password as somebody typed it: wiped when dropped, never printed.
@@ -317,7 +398,20 @@ mod tests {
 
     #[test]
     fn names_that_can_be_registered() {
-        for good in ["a", "alice", "Zoë", "o.k-2_x", "漢字", "हिन्दी", &"x".repeat(32)] {
+        for good in [
+            "a",
+            "alice",
+            "Zoë",
+            "o.k-2_x",
+            "漢字",
+            "हिन्दी",
+            "Ωμέγα_7",
+            "борис-2",
+            "ᏣᎳᎩ",
+            "中村taro",
+            "김bob",
+            &"x".repeat(32),
+        ] {
             assert!(UserName::register(good).is_ok(), "{good}");
         }
         for (bad, why) in [
@@ -330,6 +424,10 @@ mod tests {
             ("\u{3164}", NameError::Character),
             ("x\u{fe0f}", NameError::Character),
             ("", NameError::Empty),
+            ("bоb", NameError::Scripts), // with a Cyrillic о
+            ("ꞬoᎠ", NameError::Scripts),
+            ("bobשלום", NameError::Scripts),
+            ("boբ", NameError::Scripts),
         ] {
             assert_eq!(UserName::register(bad), Err(why), "{bad:?}");
         }
@@ -345,13 +443,73 @@ mod tests {
 
     #[test]
     fn god_is_known_in_every_disguise() {
-        for disguise in
-            ["god", "God", "GOD", "gоd", "ɡod", "g\u{3bf}d", "ｇｏｄ", "𝐆𝐨𝐝", "ⓖod", "Ԍod", "g0d", "gód", "g\u{335}od"]
-        {
+        for disguise in [
+            "god",
+            "God",
+            "GOD",
+            "gоd",
+            "ɡod",
+            "g\u{3bf}d",
+            "ｇｏｄ",
+            "𝐆𝐨𝐝",
+            "ⓖod",
+            "Ԍod",
+            "g0d",
+            "gód",
+            "g\u{335}od",
+            "ꞬoᎠ",
+            "ꞬoD",
+            "goꭰ",
+        ] {
             assert!(UserName::new(disguise).is_god_in_disguise(), "{disguise}");
         }
         for other in ["good", "gog", "dog", "gød"] {
             assert!(!UserName::new(other).is_god_in_disguise(), "{other}");
+        }
+    }
+
+    #[test]
+    fn a_name_clashes_with_what_its_capitals_or_its_small_letters_look_like() {
+        let clash = |one: &str, other: &str| {
+            let [one, other] = [one, other].map(|name| UserName::new(name).likeness());
+            assert_eq!(one.clashes_with(&other), other.clashes_with(&one));
+            one.clashes_with(&other)
+        };
+        for (one, others) in [
+            ("BOB", &["ΒΟΒ", "ВОВ", "вов", "βοβ", "ВоВ"][..]), // Greek and Cyrillic
+            ("bob", &["ΒΟΒ", "ВОВ", "вов"]),
+            ("ΒΟΒ", &["ВОВ", "вов", "Bob"]),
+            ("TOM", &["ТОМ", "том", "Том"]),
+            ("mark", &["ᎷᎪᎡᏦ", "ＭＡＲＫ", "ꮇꭺꭱꮶ"]), // Cherokee, of full width
+            ("DAVID", &["ᎠAVID", "ꭰAVID"]),
+            ("van", &["νan", "Van\u{200d}", "ⓥan"]),
+            ("nat", &["ΝΑΤ", "Νατ", "νατ"]), // Greek, which looks like it in capitals,
+            ("vat", &["νατ"]),               // like another name as it is,
+            ("vov", &["ΝΟΝ", "νον"]),        // and like others in small letters
+            ("isis", &["Іѕіѕ", "ІЅІЅ", "іѕіѕ"]),
+            ("Strauß", &["Strauβ", "STRAUSS", "strauß"]),
+            ("Πι", &["Пι"]), // Greek, and a Cyrillic capital
+        ] {
+            for other in others {
+                assert!(clash(one, other), "{one} and {other}");
+            }
+        }
+        for (one, other) in [("van", "nan"), ("user1", "userl"), ("борис", "boris"), ("zoe", "Zoë"), ("Ωμέγα", "Омега")]
+        {
+            assert!(!clash(one, other), "{one} and {other}");
+        }
+    }
+
+    /// What is compared of a name in ASCII is what would be compared of it letter by letter.
+    #[test]
+    fn a_name_in_ascii_has_one_shape_in_whatever_case() {
+        for c in ('!'..='~').map(String::from) {
+            let [shape] = &shapes(&c)[..] else { panic!("{c}") };
+            assert_eq!(shapes(&c.to_uppercase()), shapes(&c), "{c}");
+            let letter = Letter::of(c.chars().next().unwrap());
+            for skeleton in [letter.small(), letter.capital(), letter.plain()] {
+                assert_eq!(without_case(skeleton), **shape, "{c}");
+            }
         }
     }
 

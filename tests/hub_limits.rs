@@ -396,6 +396,7 @@ fn god_is_registered_in_no_disguise() {
         "ɡod",
         "gօd",
         "Ԍod", // Cyrillic, Greek, Latin script, Armenian, Komi
+        "ꞬoᎠ", // Latin script and Cherokee
         "ｇｏｄ",
         "ＧＯＤ",
         "𝐠𝐨𝐝",
@@ -438,16 +439,39 @@ fn a_name_is_taken_in_every_disguise() {
     let modern = world.announced("alice", 1, 1);
     world.ok(modern, register("Zoë"));
     world.ok(modern, create("Lobby"));
-    for disguise in ["ALICE", "аlice", "alіce", "ａｌｉｃｅ", "𝐚𝐥𝐢𝐜𝐞", "ZOË", "zoe\u{308}"] {
+    world.ok(modern, register("TOM"));
+    world.ok(modern, register("ВЕТ"));
+    for disguise in ["ALICE", "ａｌｉｃｅ", "𝐚𝐥𝐢𝐜𝐞", "ZOË", "zoe\u{308}", "ТОМ", "том", "ΒΕΤ", "bet", "АӏІсе"]
+    {
         assert_eq!(world.refused(modern, register(disguise)), "looks_alike", "{disguise}");
     }
     assert_eq!(world.refused(modern, register("Zoe\u{308}")), "user_exists", "the same in another normal form");
-    for disguise in ["lobby", "LOBBY", "Lоbby", "Ｌobby"] {
+    for disguise in ["lobby", "LOBBY", "Ｌobby"] {
         assert_eq!(world.refused(modern, create(disguise)), "looks_alike", "{disguise}");
     }
+    for mixed in ["аlice", "alіce", "Lоbby", "ᎠAVID", "carolдом"] {
+        assert_eq!(world.refused(modern, register(mixed)), "bad_name", "{mixed}");
+        assert_eq!(world.refused(modern, create(mixed)), "bad_name", "{mixed}");
+    }
+    let legacy = world.connect(Dialect::Legacy);
+    let refused = "Registration failed: the letters of a name are of one script.";
+    assert_eq!(world.command(legacy, "/register carolдом pw"), [refused]);
     for invisible in ["ali\u{200b}ce", "alice\u{2060}", "al\u{202e}ice", "alice\u{1b}[2J"] {
         assert_eq!(world.refused(modern, register(invisible)), "bad_name", "{invisible:?}");
         assert_eq!(world.refused(modern, create(invisible)), "bad_name", "{invisible:?}");
+    }
+}
+
+/// Names from a Python server, which let everybody in: they could not be registered today, and look alike.
+#[test]
+fn who_has_a_name_that_is_refused_today_logs_in_all_the_same() {
+    let mut world = limited(|_| {});
+    let names = ["bоb", "ꞬoᎠ", "ᎠAVID", "DAVID", "BOB", "ΒΟΒ", "carolдом"];
+    for name in names {
+        world.add_user(name);
+        let session = world.connect(Dialect::Modern);
+        world.ok(session, login(name));
+        world.legacy(name);
     }
 }
 

@@ -337,7 +337,7 @@ impl From<Pinned> for Trust {
 /// Names by what they look like.
 #[derive(Default)]
 struct Looks {
-    /// The first name of each skeleton, and of each form without case.
+    /// The first name of each shape, and of each form without case.
     first: HashMap<Box<str>, UserName>,
     added: BTreeSet<UserName>,
     found: HashMap<UserName, Option<UserName>>,
@@ -358,7 +358,7 @@ impl Looks {
             return;
         }
         let likeness = name.likeness();
-        for form in [likeness.folded, likeness.skeleton] {
+        for form in likeness.shapes.into_iter().chain([likeness.folded]) {
             self.first.entry(form).or_insert_with(|| name.clone());
         }
     }
@@ -371,9 +371,9 @@ impl Looks {
             return found.clone();
         }
         let likeness = name.likeness();
-        let firsts = [&likeness.folded, &likeness.skeleton].map(|form| self.first.get(form));
+        let forms = [&likeness.folded].into_iter().chain(&likeness.shapes);
         let is_other = |first: &&UserName| *first != name && first.likeness().clashes_with(&likeness);
-        let found = firsts.into_iter().flatten().find(is_other).cloned();
+        let found = forms.filter_map(|form| self.first.get(form)).find(is_other).cloned();
         if self.found.len() >= MOST_NAMES {
             self.found.clear(); // it is found again
         }

@@ -126,30 +126,30 @@ impl Looks {
 #[derive(Debug, Clone, Default)]
 struct Likenesses {
     folded: Counts,
-    ascii_skeletons: Counts,
-    foreign_skeletons: Counts,
+    ascii_shapes: Counts,
+    foreign_shapes: Counts,
 }
 
 impl Likenesses {
     fn add(&mut self, likeness: Likeness) {
-        self.skeletons(likeness.ascii).add(likeness.skeleton);
-        self.folded.add(likeness.folded);
+        let Likeness { folded, shapes, ascii } = likeness;
+        shapes.into_iter().for_each(|shape| self.shapes(ascii).add(shape));
+        self.folded.add(folded);
     }
 
     fn remove(&mut self, likeness: &Likeness) {
-        self.skeletons(likeness.ascii).remove(&likeness.skeleton);
+        likeness.shapes.iter().for_each(|shape| self.shapes(likeness.ascii).remove(shape));
         self.folded.remove(&likeness.folded);
     }
 
     fn has(&self, likeness: &Likeness) -> bool {
-        let Likeness { folded, skeleton, ascii } = likeness;
-        self.folded.has(folded)
-            || self.foreign_skeletons.has(skeleton)
-            || (!ascii && self.ascii_skeletons.has(skeleton))
+        let Likeness { folded, shapes, ascii } = likeness;
+        let is_taken = |shape| self.foreign_shapes.has(shape) || (!ascii && self.ascii_shapes.has(shape));
+        self.folded.has(folded) || shapes.iter().any(|shape| is_taken(shape))
     }
 
-    fn skeletons(&mut self, ascii: bool) -> &mut Counts {
-        if ascii { &mut self.ascii_skeletons } else { &mut self.foreign_skeletons }
+    fn shapes(&mut self, ascii: bool) -> &mut Counts {
+        if ascii { &mut self.ascii_shapes } else { &mut self.foreign_shapes }
     }
 }
 
@@ -190,12 +190,15 @@ mod tests {
         let mut directory = Directory::default();
         directory.apply(add("admin")).unwrap();
         directory.apply(add("user1")).unwrap();
+        directory.apply(add("ВОВ")).unwrap(); // Cyrillic
         let clash = |name: &str| directory.user_clash(&UserName::new(name));
         assert_eq!(clash("admin"), Some(Clash::Same));
         assert_eq!(clash("Admin"), Some(Clash::LooksAlike));
         assert_eq!(clash("аdmin"), Some(Clash::LooksAlike)); // Cyrillic а
+        assert_eq!(clash("ΒΟΒ"), Some(Clash::LooksAlike)); // Greek
         assert_eq!(clash("userl"), None);
-        assert_eq!(clash("bob"), None);
+        assert_eq!(clash("bob"), Some(Clash::LooksAlike));
+        assert_eq!(clash("rob"), None);
     }
 
     fn room(name: &str) -> Change {

@@ -127,7 +127,9 @@ impl ErrorCode {
             Self::Reserved => "That name is reserved: choose another.",
             Self::UserExists => "That user exists already: choose another name, or log in.",
             Self::RoomExists => "That room exists already: choose another name, or join it.",
-            Self::BadName => "That is no name: use 1 to 32 letters, digits and _ . - with a letter or a digit in it.",
+            Self::BadName => {
+                "That is no name: use 1 to 32 letters of one script, digits and _ . - but not the last alone."
+            }
             Self::LooksAlike => "Another name looks like this one: choose one that nobody takes for it.",
             Self::BadPassword => "A password is one word without spaces, of 1 to 1,024 bytes: choose another.",
             Self::NotSaved => "The server could not save the change, so nothing was changed: try again later.",
