@@ -15,7 +15,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use common::member::Member;
-use common::world::{REALM, World, announce, login, password, run_id};
+use common::world::{REALM, World, announce, join, login, password, run_id};
 use secure_chat::chat::{Dialect, Directory, Hub, Input, Limits, Rate, Registration, RegistrationTokens, SessionId};
 use secure_chat::names::{RoomName, UserName};
 use secure_chat::protocol::modern::{Answer, ByeReason, ErrorCode, Event, RequestBody};
@@ -52,7 +52,12 @@ fn create(room: &str) -> RequestBody {
 
 /// A guest who comes from an address of its own.
 fn guest_from(world: &mut World, last: u8) -> SessionId {
-    let session = SessionId(1_000_000 + u64::from(last));
+    one_of_many_from(world, last, 0)
+}
+
+/// A guest who comes from the same address as others; each has another number.
+fn one_of_many_from(world: &mut World, last: u8, number: u64) -> SessionId {
+    let session = SessionId(1_000_000 + number * 256 + u64::from(last));
     world.feed(Input::Connected(session, IpAddr::from([10, 0, 0, last]), Dialect::Modern));
     session
 }
@@ -189,8 +194,7 @@ fn without_rates_nobody_waits_and_the_sizes_stay() {
         world.ok(guest, register(&format!("u{n}")));
     }
     assert_eq!(world.refused(guest, register("one-more")), "too_many_accounts");
-    let wrong = || RequestBody::Login { user: UserName::new("alice"), password: password("guess") };
-    (0..1000).for_each(|_| assert_eq!(world.refused(guest, wrong()), "login_failed"));
+    (0..1000).for_each(|_| assert_eq!(world.refused(guest, wrong_login("alice")), "login_failed"));
 }
 
 #[test]
@@ -354,6 +358,101 @@ fn guessing_a_token_is_slowed_down_and_a_missing_one_is_no_guess() {
     );
     let neighbour = guest_from(&mut world, 2);
     world.ok(neighbour, register_with("carol", Some("t0ken")));
+}
+
+#[test]
+fn wrong_tokens_keep_nobody_at_the_same_address_from_logging_in() {
+    let mut world = with_tokens();
+    let guest = guest_from(&mut world, 1);
+    for n in 0..40 {
+        let _ = world.ask(guest, register_with("carol", Some(&format!("guess-{n}"))));
+    }
+    let neighbour = one_of_many_from(&mut world, 1, 1);
+    world.ok(neighbour, login("alice"));
+}
+
+fn wrong_login(user: &str) -> RequestBody {
+    RequestBody::Login { user: UserName::new(user), password: password("guess") }
+}
+
+/// bob is logged in, and a neighbour guesses the password of his account: that keeps bob out of no room.
+#[test]
+fn guesses_at_an_account_keep_its_owner_out_of_no_room_at_the_same_address() {
+    let mut world = limited(|_| {});
+    let alice = world.announced("alice", 1, 1);
+    world.ok(alice, create("den"));
+    let (bob, neighbour) = (guest_from(&mut world, 1), one_of_many_from(&mut world, 1, 1));
+    world.ok(bob, login("bob"));
+    world.ok(bob, announce(2, 2));
+    let guesses = (0..40).map(|_| world.refused(neighbour, wrong_login("bob"))).collect::<Vec<_>>();
+    assert_eq!(guesses.last(), Some(&"too_many_attempts"));
+    world.ok(bob, join("den"));
+}
+
+/// However many guess at once: what is being checked counts as if it had failed.
+#[test]
+fn guesses_at_once_are_no_more_than_guesses_in_turn() {
+    let mut world = limited(|_| {});
+    let sessions: Vec<_> = (0..100).map(|n| one_of_many_from(&mut world, 1, n)).collect();
+    world.work_waits = true;
+    let guess = |(n, session): (usize, &SessionId), world: &mut World| {
+        (*session, world.request(*session, wrong_login(&format!("u{n}"))))
+    };
+    let asked: Vec<_> = sessions.iter().enumerate().map(|asks| guess(asks, &mut world)).collect();
+    assert_eq!(world.at_work(), 30);
+    (0..100).for_each(|_| world.work_on());
+    assert_eq!(world.work, 30);
+    for (n, (session, id)) in asked.into_iter().enumerate() {
+        let Some(Answer::Error { code, .. }) = world.answer_to(session, id).1 else { panic!("{n} was not answered") };
+        let expected = if n < 30 { ErrorCode::LoginFailed } else { ErrorCode::TooManyAttempts { retry_after: 1 } };
+        assert_eq!(code, expected, "{n}");
+    }
+    // One second is worth one guess, however many ask for it.
+    world.pass(Duration::from_secs(1));
+    let _: Vec<_> = sessions.iter().enumerate().map(|asks| guess(asks, &mut world)).collect();
+    assert_eq!(world.at_work(), 1);
+}
+
+/// Two hundred people behind one address come at once, with the right passwords; one of them mistypes, and one goes.
+#[test]
+fn a_crowd_behind_one_address_gets_in_however_many_come_at_once() {
+    let mut world = limited(|_| {});
+    (0..200).for_each(|n| world.add_user(&format!("u{n}")));
+    world.work_waits = true;
+    let ask = |n: u64, world: &mut World| {
+        let session = one_of_many_from(world, 1, n);
+        let name = format!("u{n}");
+        (session, world.request(session, if n == 7 { wrong_login(&name) } else { login(&name) }))
+    };
+    let asked: Vec<_> = (0..200).map(|n| ask(n, &mut world)).collect();
+    world.disconnect(asked[3].0); // while its password is checked
+    world.disconnect(asked[100].0); // while it waits
+    for _ in 0..200 {
+        assert!(world.at_work() <= 31, "{}", world.at_work()); // what was asked of who has gone is at work, too
+        world.work_on();
+    }
+    assert_eq!(world.work, 199);
+    for (n, (session, id)) in asked.into_iter().enumerate().filter(|(n, _)| ![3, 7, 100].contains(n)) {
+        assert!(matches!(world.answer_to(session, id).1, Some(Answer::Ok { .. })), "{n}");
+    }
+}
+
+/// Thirty of an account's sessions log in at once: what its owner changes meanwhile waits for its turn, as they do.
+#[test]
+fn who_changes_a_password_while_many_log_in_to_the_account_waits_for_a_turn() {
+    let mut world = limited(|_| {});
+    let owner = world.announced("alice", 1, 1);
+    world.work_waits = true;
+    let sessions: Vec<_> = (0..40).map(|_| world.connect(Dialect::Modern)).collect();
+    let logins: Vec<_> = sessions.iter().map(|session| world.request(*session, login("alice"))).collect();
+    let change = RequestBody::Account { password: password("pw"), legacy: false };
+    let id = world.request(owner, change);
+    assert_eq!(world.at_work(), 30);
+    (0..41).for_each(|_| world.work_on());
+    assert!(matches!(world.answer_to(owner, id).1, Some(Answer::Ok { .. })));
+    for (session, id) in sessions.into_iter().zip(logins) {
+        assert!(matches!(world.answer_to(session, id).1, Some(Answer::Ok { .. })));
+    }
 }
 
 /// A modern client's third word may have been meant to be a part of the password: it is not dropped in silence.

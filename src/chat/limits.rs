@@ -28,15 +28,17 @@ pub struct Limits {
 /// How often a password may be guessed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct GuessRates {
-    /// Wrong passwords of accounts, from one network.
+    /// Wrong passwords of accounts, from one network; as often, counted apart, wrong tokens for new ones.
     pub network: Rate,
     /// Wrong passwords of one account, from all networks that never knew the right one together.
     pub account: Rate,
-    /// Wrong passwords of one account, from one such network. One that has not failed for as long as this takes to be
-    /// forgotten may try, whatever the others do: so nobody is locked out by others.
+    /// Wrong passwords of one account, from all such networks of one site: an IPv4 address, or a /48 of IPv6. A site that has
+    /// not failed for as long as this takes to be forgotten may try, whatever the others do: so nobody is locked out by others.
     pub stranger: Rate,
-    /// Wrong passwords of one who has given the right one from the same network before.
+    /// Wrong passwords of one account, from a network where the right one was given before.
     pub acquaintance: Rate,
+    /// Wrong passwords of rooms, by one account at one network.
+    pub joiner: Rate,
     /// Wrong passwords of rooms, from one network, whoever is logged in there.
     pub rooms: Rate,
 }
@@ -71,6 +73,7 @@ impl GuessRates {
         account: Rate::NONE,
         stranger: Rate::NONE,
         acquaintance: Rate::NONE,
+        joiner: Rate::NONE,
         rooms: Rate::NONE,
     };
 }
@@ -82,6 +85,7 @@ impl Default for GuessRates {
             account: Rate::new(20, Duration::from_secs(3)),
             stranger: Rate::new(10, Duration::from_secs(60)),
             acquaintance: Rate::new(30, Duration::from_secs(1)),
+            joiner: Rate::new(30, Duration::from_secs(1)),
             rooms: Rate::new(300, Duration::from_millis(100)),
         }
     }

@@ -1,10 +1,11 @@
 //! Slows down those who guess passwords, or make accounts without end: with a time that never goes back.
 //!
-//! Only failures count, so that a crowd behind one address may come at once; tries that are being checked have a bound of
-//! their own, behind which others may wait: what they try is judged when their turn comes, by the failures until then.
+//! Each try is charged to some buckets when it fails, and takes its place in them while it is checked: what is asked at once
+//! counts as what is asked in turn. Whoever finds no room because of those that are checked waits until one of them ends, and is
+//! judged then, by the failures until then: so a crowd behind one address gets in, however many come at once.
 //!
 //! Nobody is locked out by what others do elsewhere: who has given the right password from a network has a bucket of its own
-//! there, and a network that has not failed at an account lately may try once, however many others guess at it. Names that no
+//! there, and a site that has not failed at an account lately may try once, however many others guess at it. Names that no
 //! account has are counted like the others, so that being slowed down tells nothing of them.
 
 use std::collections::{HashMap, VecDeque};
@@ -14,11 +15,8 @@ use std::time::Duration;
 
 use sha2::{Digest, Sha256};
 
-use crate::chat::{GuessRates, Level, Rate, SessionId};
+use crate::chat::{GuessRates, Level, Rate, SessionId, SessionMap};
 use crate::names::UserName;
-
-/// Passwords from one network that are being checked at a time.
-const AT_ONCE: u32 = 256;
 
 /// Entries of a table before those that no longer matter are thrown out.
 const CROWDED: usize = 10_000;
@@ -43,11 +41,6 @@ impl<K: Hash + Eq> Levels<K> {
         self.levels.get(key).copied().unwrap_or_default()
     }
 
-    /// How long until one more try is allowed; zero when it is.
-    fn wait(&self, key: &K, rate: &Rate, now: Duration) -> Duration {
-        self.of(key).wait(rate, now)
-    }
-
     fn add(&mut self, key: K, rate: &Rate, now: Duration) {
         if self.levels.len() >= self.crowded {
             self.levels.retain(|_, level| !level.is_empty(now));
@@ -66,8 +59,44 @@ pub(super) enum Try<'a> {
     Join(&'a UserName),
 }
 
+/// When a password may be tried.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Turn {
+    /// At once: the try has begun, and has to be ended.
+    Now,
+    /// When [`Throttle::next_in_crowd`] says so.
+    InCrowd,
+    /// Not before this has passed.
+    After(Duration),
+}
+
 /// A name, of whatever length and whoever typed it, in a few bytes that nobody can foresee: of its SHA-256 behind a key.
 type NameHash = [u8; 8];
+
+/// What is counted together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+enum Bucket {
+    /// Wrong passwords of accounts that are not known at a network.
+    Network(IpAddr),
+    /// Wrong passwords of an account from where it is not known, from one site.
+    Stranger(NameHash, IpAddr),
+    /// The same from all sites.
+    Account(NameHash),
+    /// Wrong passwords of an account from a network where it is known.
+    Acquaintance(NameHash, IpAddr),
+    /// Wrong passwords of rooms by one account at a network. Log-ins are not among them: who guesses an account's password
+    /// beside its owner does not keep the owner out of rooms.
+    Joiner(NameHash, IpAddr),
+    /// The same by all accounts there.
+    Rooms(IpAddr),
+    /// Wrong tokens for new accounts, from a network: they keep nobody from logging in.
+    Tokens(IpAddr),
+    /// New accounts from a network.
+    NewAccounts(IpAddr),
+}
+
+/// A bucket, and how fast it empties.
+type Charge = (Bucket, Rate);
 
 /// The record of failures, and of new accounts.
 #[derive(Debug)]
@@ -75,16 +104,15 @@ pub(super) struct Throttle {
     rates: GuessRates,
     /// The key of the names' hashes.
     key: [u8; 32],
-    networks: Levels<IpAddr>,
-    accounts: Levels<NameHash>,
-    strangers: Levels<(NameHash, IpAddr)>,
-    acquaintances: Levels<(NameHash, IpAddr)>,
-    rooms: Levels<IpAddr>,
-    registrations: Levels<IpAddr>,
-    /// Tries that are being checked.
-    under_way: HashMap<IpAddr, u32>,
+    levels: Levels<Bucket>,
+    /// What each try is charged to that is being checked, should it fail. It stays what it was when the try began.
+    tries: SessionMap<Vec<Charge>>,
+    /// How many of these there are in each bucket.
+    under_way: HashMap<Bucket, u32>,
     /// Who waits until fewer are.
-    crowd: HashMap<IpAddr, VecDeque<SessionId>>,
+    crowds: HashMap<Bucket, VecDeque<SessionId>>,
+    /// Buckets with a crowd of which a try has ended.
+    freed: Vec<Charge>,
     /// From where the right password of each account was given last: neither others' guesses at the account nor those of
     /// neighbours at other accounts lock them out. There is an account for each.
     known: HashMap<UserName, VecDeque<IpAddr>>,
@@ -96,14 +124,11 @@ impl Throttle {
         Self {
             rates: GuessRates::default(),
             key,
-            networks: Levels::new(),
-            accounts: Levels::new(),
-            strangers: Levels::new(),
-            acquaintances: Levels::new(),
-            rooms: Levels::new(),
-            registrations: Levels::new(),
+            levels: Levels::new(),
+            tries: SessionMap::default(),
             under_way: HashMap::new(),
-            crowd: HashMap::new(),
+            crowds: HashMap::new(),
+            freed: Vec::new(),
             known: HashMap::new(),
         }
     }
@@ -113,73 +138,88 @@ impl Throttle {
         Self { rates, ..self }
     }
 
-    /// Begins a try, which [`Throttle::end`] must end; or says how long it has to wait.
-    pub(super) fn begin(&mut self, now: Duration, address: IpAddr, what: Try<'_>) -> Result<(), Duration> {
-        let network = network(address);
-        let wait = self.wait(now, network, what);
-        let wait = if self.is_full(network) { wait.max(Duration::from_secs(1)) } else { wait };
-        if !wait.is_zero() {
-            return Err(wait);
-        }
-        *self.under_way.entry(network).or_default() += 1;
-        if let Try::Login(user) = what
-            && !self.is_known(user, network)
-        {
-            // Taken back when the password is right: however many are tried at once, each counts.
-            self.strangers.add((self.hash(user), network), &self.rates.stranger, now);
-        }
-        Ok(())
-    }
-
-    /// Whether nothing but the number of tries under way stands against one more.
-    pub(super) fn is_crowded(&self, now: Duration, address: IpAddr, what: Try<'_>) -> bool {
-        let network = network(address);
-        self.is_full(network) && self.wait(now, network, what).is_zero()
-    }
-
-    fn is_full(&self, network: IpAddr) -> bool {
-        self.under_way.get(&network).is_some_and(|under_way| *under_way >= AT_ONCE)
-    }
-
-    /// Keeps a session that waits for its turn.
-    pub(super) fn wait_in_crowd(&mut self, address: IpAddr, session: SessionId) {
-        self.crowd.entry(network(address)).or_default().push_back(session);
-    }
-
-    /// Whose turn it is, when fewer tries are under way. The session may be gone.
-    pub(super) fn next_in_crowd(&mut self, address: IpAddr) -> Option<SessionId> {
-        let network = network(address);
-        if self.is_full(network) {
-            return None;
-        }
-        let next = self.crowd.get_mut(&network)?.pop_front();
-        if next.is_none() {
-            self.crowd.remove(&network);
-        }
-        next
-    }
-
-    /// How long failures keep one from trying.
-    fn wait(&self, now: Duration, network: IpAddr, what: Try<'_>) -> Duration {
-        let rates = &self.rates;
+    /// What a try is charged to when it fails: the only place that says so.
+    fn charges(&self, address: IpAddr, what: Try<'_>) -> Vec<Charge> {
+        let (rates, network) = (&self.rates, network(address));
         match what {
             Try::Join(user) => {
-                let own = self.acquaintances.wait(&(self.hash(user), network), &rates.acquaintance, now);
-                own.max(self.rooms.wait(&network, &rates.rooms, now))
+                vec![(Bucket::Joiner(self.hash(user), network), rates.joiner), (Bucket::Rooms(network), rates.rooms)]
             }
             Try::Login(user) if self.is_known(user, network) => {
-                self.acquaintances.wait(&(self.hash(user), network), &rates.acquaintance, now)
+                vec![(Bucket::Acquaintance(self.hash(user), network), rates.acquaintance)]
             }
             Try::Login(user) => {
                 let name = self.hash(user);
-                let own = self.strangers.of(&(name, network));
-                let at_account = match own.is_empty(now) {
-                    true => Duration::ZERO,
-                    false => own.wait(&rates.stranger, now).max(self.accounts.wait(&name, &rates.account, now)),
-                };
-                self.networks.wait(&network, &rates.network, now).max(at_account)
+                vec![
+                    (Bucket::Network(network), rates.network),
+                    (Bucket::Stranger(name, site(address)), rates.stranger),
+                    (Bucket::Account(name), rates.account),
+                ]
             }
         }
+    }
+
+    /// Those charges that there must be room for. An account under attack has room for whoever comes from a site that neither
+    /// failed at it lately nor tries now.
+    fn binding(&self, now: Duration, charges: &[Charge]) -> Vec<Charge> {
+        let is_fresh = |bucket| self.levels.of(&bucket).is_empty(now) && self.under_way(&bucket) == 0;
+        let spared = charges.iter().any(|(bucket, _)| matches!(bucket, Bucket::Stranger(..)) && is_fresh(*bucket));
+        charges.iter().filter(|(bucket, _)| !(spared && matches!(bucket, Bucket::Account(_)))).copied().collect()
+    }
+
+    /// Begins a session's try, which [`Throttle::passed`], [`Throttle::failed`] or [`Throttle::dropped`] must end; or keeps the
+    /// session in a crowd; or says how long it has to wait.
+    pub(super) fn begin(&mut self, now: Duration, session: SessionId, address: IpAddr, what: Try<'_>) -> Turn {
+        let charges = self.charges(address, what);
+        let binding = self.binding(now, &charges);
+        let wait = binding.iter().map(|(bucket, rate)| self.wait(*bucket, rate, now)).max().unwrap_or_default();
+        if !wait.is_zero() {
+            return Turn::After(wait);
+        }
+        if let Some((bucket, _)) = binding.iter().find(|charge| self.is_crowded(**charge, now)) {
+            self.crowds.entry(*bucket).or_default().push_back(session);
+            return Turn::InCrowd;
+        }
+        for (bucket, _) in &charges {
+            *self.under_way.entry(*bucket).or_default() += 1;
+        }
+        self.tries.insert(session, charges);
+        Turn::Now
+    }
+
+    /// How long the failures in a bucket keep one from trying.
+    fn wait(&self, bucket: Bucket, rate: &Rate, now: Duration) -> Duration {
+        self.levels.of(&bucket).wait(rate, now)
+    }
+
+    fn under_way(&self, bucket: &Bucket) -> u32 {
+        self.under_way.get(bucket).copied().unwrap_or_default()
+    }
+
+    /// Whether nothing but the tries under way stands against one more in a bucket: there would be no room if all failed.
+    fn is_crowded(&self, (bucket, rate): Charge, now: Duration) -> bool {
+        let mut level = self.levels.of(&bucket);
+        if !level.wait(&rate, now).is_zero() {
+            return false;
+        }
+        level.add(&rate, self.under_way(&bucket), now);
+        !level.wait(&rate, now).is_zero()
+    }
+
+    /// Whose turn it is now that tries have ended, if anybody waited for that. The session may be gone.
+    pub(super) fn next_in_crowd(&mut self, now: Duration) -> Option<SessionId> {
+        while let Some(charge) = self.freed.last().copied() {
+            if !self.is_crowded(charge, now)
+                && let Some(next) = self.crowds.get_mut(&charge.0).and_then(VecDeque::pop_front)
+            {
+                return Some(next);
+            }
+            self.freed.pop();
+            if self.crowds.get(&charge.0).is_some_and(VecDeque::is_empty) {
+                self.crowds.remove(&charge.0);
+            }
+        }
+        None
     }
 
     fn hash(&self, user: &UserName) -> NameHash {
@@ -187,63 +227,41 @@ impl Throttle {
         std::array::from_fn(|i| digest.get(i).copied().unwrap_or_default())
     }
 
-    /// How long until a token may be tried from an address, where accounts are made with one.
-    pub(super) fn token_wait(&self, now: Duration, address: IpAddr) -> Duration {
-        self.networks.wait(&network(address), &self.rates.network, now)
-    }
-
-    /// A token that was tried is none.
-    pub(super) fn token_failed(&mut self, now: Duration, address: IpAddr) {
-        self.networks.add(network(address), &self.rates.network, now);
-    }
-
-    /// Counts a new account from an address; or says how long it has to wait.
-    pub(super) fn register(&mut self, now: Duration, address: IpAddr, rate: &Rate) -> Result<(), Duration> {
-        let network = network(address);
-        let wait = self.registrations.wait(&network, rate, now);
-        if !wait.is_zero() {
-            return Err(wait);
-        }
-        self.registrations.add(network, rate, now);
-        Ok(())
-    }
-
-    /// Ends a try, whatever came of it.
-    pub(super) fn end(&mut self, address: IpAddr) {
-        let network = network(address);
-        if let Some(under_way) = self.under_way.get_mut(&network) {
-            *under_way -= 1;
-            if *under_way == 0 {
-                self.under_way.remove(&network);
+    /// Ends a session's try; gives what it is charged to.
+    fn end(&mut self, session: SessionId) -> Vec<Charge> {
+        let charges = self.tries.remove(&session).unwrap_or_default();
+        for charge in &charges {
+            if let Some(under_way) = self.under_way.get_mut(&charge.0) {
+                *under_way -= 1;
+                if *under_way == 0 {
+                    self.under_way.remove(&charge.0);
+                }
             }
+            if self.crowds.contains_key(&charge.0) {
+                self.freed.push(*charge);
+            }
+        }
+        charges
+    }
+
+    /// Ends the try of a session that is gone: nobody learns what came of it.
+    pub(super) fn dropped(&mut self, session: SessionId) {
+        self.end(session);
+    }
+
+    /// Ends a session's try: the password was wrong.
+    pub(super) fn failed(&mut self, now: Duration, session: SessionId) {
+        for (bucket, rate) in self.end(session) {
+            self.levels.add(bucket, &rate, now);
         }
     }
 
-    /// The password was wrong.
-    pub(super) fn failed(&mut self, now: Duration, address: IpAddr, what: Try<'_>) {
+    /// Ends a session's try: the password was right, that of this account or of a room.
+    pub(super) fn passed(&mut self, session: SessionId, address: IpAddr, account: Option<&UserName>) {
+        self.end(session);
         let network = network(address);
-        match what {
-            Try::Join(user) => {
-                self.acquaintances.add((self.hash(user), network), &self.rates.acquaintance, now);
-                self.rooms.add(network, &self.rates.rooms, now);
-            }
-            Try::Login(user) if self.is_known(user, network) => {
-                self.acquaintances.add((self.hash(user), network), &self.rates.acquaintance, now);
-            }
-            Try::Login(user) => {
-                self.networks.add(network, &self.rates.network, now);
-                self.accounts.add(self.hash(user), &self.rates.account, now); // `begin` has counted it as a stranger's
-            }
-        }
-    }
-
-    /// The password of an account was right.
-    pub(super) fn passed(&mut self, address: IpAddr, user: &UserName) {
-        let network = network(address);
-        if self.is_known(user, network) {
-            return;
-        }
-        self.strangers.levels.remove(&(self.hash(user), network));
+        let Some(user) = account.filter(|user| !self.is_known(user, network)) else { return };
+        self.levels.levels.remove(&Bucket::Stranger(self.hash(user), site(address)));
         let known = self.known.entry(user.clone()).or_default();
         known.truncate(KNOWN - 1);
         known.push_front(network);
@@ -251,6 +269,30 @@ impl Throttle {
 
     fn is_known(&self, user: &UserName, network: IpAddr) -> bool {
         self.known.get(user).is_some_and(|known| known.contains(&network))
+    }
+
+    /// How long until a token may be tried from an address, where accounts are made with one.
+    pub(super) fn token_wait(&self, now: Duration, address: IpAddr) -> Duration {
+        self.wait(Bucket::Tokens(network(address)), &self.rates.network, now)
+    }
+
+    /// A token that was tried is none.
+    pub(super) fn token_failed(&mut self, now: Duration, address: IpAddr) {
+        self.levels.add(Bucket::Tokens(network(address)), &self.rates.network, now);
+    }
+
+    /// Counts a new account from an address; or says how long it has to wait.
+    pub(super) fn register(&mut self, now: Duration, address: IpAddr, rate: &Rate) -> Result<(), Duration> {
+        self.count(Bucket::NewAccounts(network(address)), rate, now)
+    }
+
+    fn count(&mut self, bucket: Bucket, rate: &Rate, now: Duration) -> Result<(), Duration> {
+        let wait = self.wait(bucket, rate, now);
+        if !wait.is_zero() {
+            return Err(wait);
+        }
+        self.levels.add(bucket, rate, now);
+        Ok(())
     }
 }
 
@@ -261,8 +303,19 @@ pub(super) fn whole_seconds(wait: Duration) -> u64 {
 
 /// What one person commands: an IPv4 address, or a /64 of IPv6.
 pub fn network(address: IpAddr) -> IpAddr {
+    prefix(address, 64)
+}
+
+/// What one person may command at most without asking others: an IPv4 address, or a /48 of IPv6, which is given to a site
+/// (RFC 6177) and holds 65,536 networks.
+fn site(address: IpAddr) -> IpAddr {
+    prefix(address, 48)
+}
+
+/// An IPv4 address, or the network of an IPv6 address with a prefix of so many bits, at least one.
+fn prefix(address: IpAddr, bits: u32) -> IpAddr {
     match address.to_canonical() {
-        IpAddr::V6(v6) => IpAddr::V6(Ipv6Addr::from_bits(v6.to_bits() & !u128::from(u64::MAX))),
+        IpAddr::V6(v6) => IpAddr::V6(Ipv6Addr::from_bits(v6.to_bits() & (u128::MAX << (128 - bits)))),
         v4 => v4,
     }
 }
@@ -287,13 +340,37 @@ mod tests {
         UserName::new(&format!("u{n}"))
     }
 
+    /// A session that does nothing else at the time.
+    const IDLE: SessionId = SessionId(u64::MAX);
+
     impl Throttle {
         /// A wrong password, checked at once.
         fn guess(&mut self, now: Duration, address: IpAddr, what: Try<'_>) -> Result<(), Duration> {
-            self.begin(now, address, what)?;
-            self.end(address);
-            self.failed(now, address, what);
+            self.begin_alone(now, address, what)?;
+            self.failed(now, IDLE);
             Ok(())
+        }
+
+        /// Whether a password may be tried.
+        fn may_try(&mut self, now: Duration, address: IpAddr, what: Try<'_>) -> Result<(), Duration> {
+            self.begin_alone(now, address, what)?;
+            self.dropped(IDLE);
+            Ok(())
+        }
+
+        /// Begins a try while no others are under way that it would have to wait for.
+        fn begin_alone(&mut self, now: Duration, address: IpAddr, what: Try<'_>) -> Result<(), Duration> {
+            match self.begin(now, IDLE, address, what) {
+                Turn::Now => Ok(()),
+                Turn::After(wait) => Err(wait),
+                Turn::InCrowd => panic!("others are under way"),
+            }
+        }
+
+        /// How many of so many sessions may try at once; the sessions count from zero.
+        fn begin_many(&mut self, address: IpAddr, many: u64, what: impl Fn(u64) -> UserName) -> usize {
+            let turns = (0..many).map(|n| self.begin(START, SessionId(n), address, Try::Login(&what(n))));
+            turns.filter(|turn| *turn == Turn::Now).count()
         }
     }
 
@@ -307,32 +384,100 @@ mod tests {
         assert_eq!(throttle.guess(START + Duration::from_secs(1), HERE, Try::Login(&user(31))), Ok(()));
     }
 
+    /// Two hundred people behind one address come at once, and know their passwords: all get in, thirty at a time.
     #[test]
     fn a_crowd_behind_one_address_may_come_at_once_but_not_without_bound() {
-        let mut throttle = throttle();
-        for n in 0..AT_ONCE as usize {
-            assert_eq!(throttle.begin(START, HERE, Try::Login(&user(n))), Ok(()));
+        let (mut throttle, name) = (throttle(), |n: u64| user(n as usize));
+        let mut checked: VecDeque<_> = (0..30).collect();
+        assert_eq!(throttle.begin_many(HERE, 200, name), checked.len());
+        for passed in 0..200 {
+            let next = checked.pop_front().expect("somebody whose password is checked");
+            assert_eq!(next, passed, "in the order in which they came");
+            throttle.passed(SessionId(next), HERE, Some(&name(next)));
+            while let Some(SessionId(n)) = throttle.next_in_crowd(START) {
+                assert_eq!(throttle.begin(START, SessionId(n), HERE, Try::Login(&name(n))), Turn::Now);
+                checked.push_back(n);
+            }
+            assert!(checked.len() <= 30);
         }
-        assert!(throttle.begin(START, HERE, Try::Login(&user(0))).is_err());
-        throttle.end(HERE);
-        assert_eq!(throttle.begin(START, HERE, Try::Login(&user(0))), Ok(()));
+        assert!(throttle.crowds.is_empty() && throttle.under_way.is_empty() && throttle.tries.is_empty());
+    }
+
+    /// What is asked at once is no more than what may be asked in turn, however full the bucket is.
+    #[test]
+    fn guesses_that_are_under_way_take_the_room_of_failures() {
+        let (mut throttle, name) = (throttle(), |n: u64| user(n as usize));
+        (1000..1029).for_each(|n| assert_eq!(throttle.guess(START, HERE, Try::Login(&user(n))), Ok(())));
+        assert_eq!(throttle.begin_many(HERE, 256, name), 1, "one more, after 29 that failed");
+        throttle.failed(START, SessionId(0));
+        for n in 1..256 {
+            assert_eq!(throttle.next_in_crowd(START), Some(SessionId(n)), "who waited hears of it");
+            let turn = throttle.begin(START, SessionId(n), HERE, Try::Login(&name(n)));
+            assert_eq!(turn, Turn::After(Duration::from_secs(1)));
+        }
+        assert_eq!(throttle.next_in_crowd(START), None);
+        let later = START + Duration::from_secs(1);
+        assert_eq!(throttle.begin(later, IDLE, HERE, Try::Login(&user(0))), Turn::Now);
+        assert_eq!(throttle.begin(later, SessionId(1), HERE, Try::Login(&user(1))), Turn::InCrowd);
+    }
+
+    #[test]
+    fn who_waits_is_called_also_when_a_session_goes_or_guesses_elsewhere() {
+        let (mut throttle, bob) = (throttle(), UserName::new("bob"));
+        // At bob's account, there is room for twenty from all sites together, and for one from each that is new to it.
+        for n in 0..20 {
+            assert_eq!(throttle.begin(START, SessionId(n), there(n as u16), Try::Login(&bob)), Turn::Now);
+        }
+        assert_eq!(throttle.begin(START, SessionId(20), HERE, Try::Login(&bob)), Turn::Now, "the first from here");
+        assert_eq!(throttle.begin(START, SessionId(21), HERE, Try::Login(&bob)), Turn::InCrowd, "not the second");
+        throttle.dropped(SessionId(3));
+        assert_eq!(throttle.next_in_crowd(START), None, "there are twenty still");
+        throttle.failed(START, SessionId(4));
+        assert_eq!(throttle.next_in_crowd(START), None, "one that failed takes as much room as before");
+        throttle.dropped(SessionId(5));
+        assert_eq!(throttle.next_in_crowd(START), Some(SessionId(21)));
+        assert_eq!(throttle.begin(START, SessionId(21), HERE, Try::Login(&bob)), Turn::Now);
+        assert_eq!(throttle.next_in_crowd(START), None);
     }
 
     #[test]
     fn neither_guesses_from_elsewhere_nor_a_neighbours_lock_out_who_is_known_here() {
         let mut throttle = throttle();
         let (bob, eve) = (UserName::new("bob"), UserName::new("eve"));
-        throttle.passed(HERE, &bob);
+        throttle.passed(IDLE, HERE, Some(&bob));
         for n in 0..200 {
             let _ = throttle.guess(START, there(n), Try::Login(&bob));
             let _ = throttle.guess(START, HERE, Try::Login(&user(n.into())));
             let _ = throttle.guess(START, HERE, Try::Join(&eve));
         }
-        assert_eq!(throttle.begin(START, HERE, Try::Login(&bob)), Ok(()));
-        assert_eq!(throttle.begin(START, HERE, Try::Join(&bob)), Ok(()));
-        assert!(throttle.begin(START, there(0), Try::Login(&bob)).is_err());
-        assert!(throttle.begin(START, HERE, Try::Login(&eve)).is_err());
-        assert!(throttle.begin(START, HERE, Try::Join(&eve)).is_err());
+        assert_eq!(throttle.may_try(START, HERE, Try::Login(&bob)), Ok(()));
+        assert_eq!(throttle.may_try(START, HERE, Try::Join(&bob)), Ok(()));
+        assert!(throttle.may_try(START, there(0), Try::Login(&bob)).is_err());
+        assert!(throttle.may_try(START, HERE, Try::Login(&eve)).is_err());
+        assert!(throttle.may_try(START, HERE, Try::Join(&eve)).is_err());
+    }
+
+    /// A neighbour guesses at bob himself, who is logged in and wants into a room; and the other way round.
+    #[test]
+    fn guesses_at_an_account_keep_nobody_out_of_rooms_nor_those_at_rooms_out_of_an_account() {
+        let (mut throttle, bob) = (throttle(), UserName::new("bob"));
+        throttle.passed(IDLE, HERE, Some(&bob));
+        while throttle.guess(START, HERE, Try::Login(&bob)).is_ok() {}
+        assert_eq!(throttle.may_try(START, HERE, Try::Join(&bob)), Ok(()));
+        let later = START + Duration::from_secs(60);
+        while throttle.guess(later, HERE, Try::Join(&bob)).is_ok() {}
+        assert_eq!(throttle.may_try(later, HERE, Try::Login(&bob)), Ok(()));
+    }
+
+    #[test]
+    fn tokens_and_log_ins_are_counted_apart() {
+        let (mut throttle, bob) = (throttle(), UserName::new("bob"));
+        (0..30).for_each(|_| throttle.token_failed(START, HERE));
+        assert_eq!(throttle.token_wait(START, HERE), Duration::from_secs(1));
+        assert_eq!(throttle.may_try(START, HERE, Try::Login(&bob)), Ok(()));
+        (0..30).for_each(|n| _ = throttle.guess(START, there(1), Try::Login(&user(n))));
+        assert!(throttle.may_try(START, there(1), Try::Login(&bob)).is_err());
+        assert_eq!(throttle.token_wait(START, there(1)), Duration::ZERO);
     }
 
     /// An attack that goes on for a day, from many networks and as fast as it may, never keeps out somebody who comes from a new one.
@@ -349,10 +494,26 @@ mod tests {
                     guesses += 1;
                 }
             }
-            assert_eq!(throttle.begin(now, there(1000), Try::Login(&bob)), Ok(()), "after {minutes} minutes");
-            throttle.end(there(1000));
+            assert_eq!(throttle.may_try(now, there(1000), Try::Login(&bob)), Ok(()), "after {minutes} minutes");
         }
         assert!(guesses <= 40 * 10 + 60 * 24 * 40, "{guesses} guesses");
+    }
+
+    /// A /48 of IPv6 has 65,536 networks: they are one site, which guesses as often as one address does, and keeps out no other.
+    #[test]
+    fn the_networks_of_one_site_guess_no_more_than_one_and_lock_no_other_out() {
+        let (mut throttle, bob) = (throttle(), UserName::new("bob"));
+        let at = |site: u16, net: u16| IpAddr::from([0x2001, 0xdb8, site, net, 0, 0, 0, 1]);
+        let guesses = (0..u16::MAX).filter(|net| throttle.guess(START, at(1, *net), Try::Login(&bob)).is_ok());
+        assert_eq!(guesses.count(), 10);
+        assert_eq!(throttle.begin_many(at(2, 0), 5, |_| bob.clone()), 5, "from another site");
+        (0..5).for_each(|n| throttle.dropped(SessionId(n)));
+        assert_eq!(throttle.may_try(START, at(1, 7), Try::Login(&UserName::new("eve"))), Ok(()), "at another account");
+        throttle.passed(IDLE, at(3, 1), Some(&bob));
+        (0..100).for_each(|net| _ = throttle.guess(START, at(3, 1000 + net), Try::Login(&bob)));
+        assert_eq!(throttle.may_try(START, at(3, 1), Try::Login(&bob)), Ok(()), "where bob is known");
+        assert_eq!(throttle.may_try(START, IpAddr::from([10, 0, 0, 1]), Try::Login(&bob)), Ok(()));
+        assert_eq!(site("::ffff:10.0.0.1".parse().unwrap()), IpAddr::from([10, 0, 0, 1]), "no wider for IPv4");
     }
 
     #[test]
@@ -383,10 +544,10 @@ mod tests {
     #[test]
     fn many_guesses_at_once_are_many_guesses() {
         let (mut throttle, bob) = (throttle(), UserName::new("bob"));
-        let begun = (0..100).filter(|_| throttle.begin(START, HERE, Try::Login(&bob)).is_ok());
-        assert_eq!(begun.count(), 10);
-        throttle.passed(HERE, &bob);
-        assert_eq!(throttle.begin(START, HERE, Try::Login(&bob)), Ok(()));
+        assert_eq!(throttle.begin_many(HERE, 100, |_| bob.clone()), 10);
+        (1..10).for_each(|n| throttle.failed(START, SessionId(n)));
+        throttle.passed(SessionId(0), HERE, Some(&bob));
+        assert_eq!(throttle.may_try(START, HERE, Try::Login(&bob)), Ok(()));
     }
 
     #[test]
@@ -401,19 +562,17 @@ mod tests {
     fn a_lock_out_does_not_grow_with_the_attack() {
         let mut throttle = throttle();
         let bob = UserName::new("bob");
-        for n in 0..5000 {
-            throttle.failed(START, there(n), Try::Login(&bob));
-        }
+        (0..5000).for_each(|n| assert_eq!(throttle.guess(START, there(n), Try::Login(&bob)), Ok(())));
         assert_eq!(throttle.guess(START, HERE, Try::Login(&bob)), Ok(()));
-        assert!(throttle.begin(START, HERE, Try::Login(&bob)).is_err());
-        assert_eq!(throttle.begin(START + Duration::from_secs(3), HERE, Try::Login(&bob)), Ok(()));
+        assert!(throttle.may_try(START, HERE, Try::Login(&bob)).is_err());
+        assert_eq!(throttle.may_try(START + Duration::from_secs(3), HERE, Try::Login(&bob)), Ok(()));
     }
 
     #[test]
     fn who_comes_from_everywhere_is_remembered_where_it_was_last() {
         let mut throttle = throttle();
         let bob = UserName::new("bob");
-        (0..100).for_each(|n| throttle.passed(there(n), &bob));
+        (0..100).for_each(|n| throttle.passed(IDLE, there(n), Some(&bob)));
         let known: Vec<u16> = (0..100).filter(|n| throttle.is_known(&bob, there(*n))).collect();
         assert_eq!(known, (84..100).collect::<Vec<u16>>());
     }

@@ -170,6 +170,11 @@ impl World {
         }
     }
 
+    /// How many passwords wait until [`World::work_on`].
+    pub fn at_work(&self) -> usize {
+        self.to_work_on.len()
+    }
+
     /// Looks at the password that has waited longest.
     pub fn work_on(&mut self) {
         if let Some((session, work)) = self.to_work_on.pop_front() {

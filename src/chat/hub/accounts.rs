@@ -10,7 +10,7 @@ use crate::chat::hub::Hub;
 use crate::chat::hub::creations::is_typable;
 use crate::chat::hub::endings::Timer;
 use crate::chat::hub::saving::{Outcome, Wanted};
-use crate::chat::hub::session::{AccountChange, Keys, MAX_KEYS, Member, Pending, State};
+use crate::chat::hub::session::{AccountChange, Attempt, Keys, MAX_KEYS, Member, Pending, State};
 use crate::chat::throttle::Try;
 use crate::chat::tokens::{LIFE, TokenHash};
 use crate::chat::{Change, Effect, KnownBundle, SessionId, Subject, Verifier, Work};
@@ -226,10 +226,11 @@ impl Hub {
         self.check_own(session, password, AccountChange::LegacyLogin(legacy));
     }
 
-    fn check_own(&mut self, session: SessionId, password: Password, change: AccountChange) {
+    pub(super) fn check_own(&mut self, session: SessionId, password: Password, change: AccountChange) {
         let Some(user) = self.user_of(session).cloned() else { return };
         let Some(against) = self.directory.users().get(&user).map(|account| account.password.clone()) else { return };
-        if !self.throttled(session, Try::Login(&user)) {
+        let attempt = Attempt::Change(change.clone());
+        if self.may_try(session, Try::Login(&user), &attempt, &password) {
             let verifier = Some(against.clone());
             self.work(session, Pending::CheckOwn { change, against }, Work::Check { password, verifier });
         }
@@ -238,7 +239,7 @@ impl Hub {
     pub(super) fn checked_own(&mut self, session: SessionId, change: AccountChange, against: Verifier, right: bool) {
         let Some(user) = self.user_of(session).cloned() else { return };
         if !right {
-            self.try_failed(session, &user);
+            self.throttle.failed(self.now.elapsed, session);
             return self.refuse(session, ErrorCode::WrongPassword);
         }
         self.try_passed(session, Some(&user));

@@ -138,10 +138,10 @@ impl Hub {
             Timer::Silent(session) | Timer::Idle(session) => self.sessions.contains_key(session),
             Timer::Away(..) | Timer::Collected(_) | Timer::Tokens => true,
         });
-        let Some(Session { pending: Some(pending), address, .. }) = gone else { return };
+        let Some(Session { pending: Some(pending), .. }) = gone else { return };
         if pending.is_check() {
-            self.throttle.end(address); // nobody will come back with its outcome
-            self.let_crowd_on(address);
+            self.throttle.dropped(session); // nobody will come back with its outcome
+            self.let_crowd_on();
         }
         if pending.is_consequential() {
             self.orphans.insert(session, pending);

@@ -1,11 +1,9 @@
 //! What is entered with a password: accounts and rooms; and the slow work that passwords need.
 
-use std::net::IpAddr;
-
 use crate::chat::hub::Hub;
 use crate::chat::hub::saving::Wanted;
-use crate::chat::hub::session::{Entry, Pending};
-use crate::chat::throttle::{Try, whole_seconds};
+use crate::chat::hub::session::{Attempt, Entry, Pending};
+use crate::chat::throttle::{Try, Turn, whole_seconds};
 use crate::chat::{Change, Effect, SessionId, Subject, Verifier, Work, WorkDone};
 use crate::names::{Password, RoomName, UserName};
 use crate::protocol::Reply;
@@ -16,14 +14,10 @@ impl Hub {
         // An account of a Python server may have a name that fits no line: it is unknown here.
         let account = self.directory.users().get(&user).filter(|_| name_fits(user.as_str()));
         let verifier = account.map(|account| account.password.clone());
-        let what = Try::Login(&user);
-        if self.is_crowded(session, what) {
-            return self.wait_in_crowd(session, Entry::Login(user), password);
+        let attempt = Attempt::Enter(Entry::Login(user.clone()));
+        if self.may_try(session, Try::Login(&user), &attempt, &password) {
+            self.check(session, Entry::Login(user), password, verifier);
         }
-        if self.throttled(session, what) {
-            return;
-        }
-        self.check(session, Entry::Login(user), password, verifier);
     }
 
     /// Who returns to a room needs its password no more than god does.
@@ -42,14 +36,11 @@ impl Hub {
             return self.enter_room(session, &room);
         }
         let Some(password) = password else { return self.reply(session, Reply::IncorrectRoomPassword) };
-        if self.is_crowded(session, Try::Join(&member)) {
-            return self.wait_in_crowd(session, Entry::Join(room), password);
+        let attempt = Attempt::Enter(Entry::Join(room.clone()));
+        if self.may_try(session, Try::Join(&member), &attempt, &password) {
+            let verifier = self.directory.rooms().get(&room).map(|room| room.password.clone());
+            self.check(session, Entry::Join(room), password, verifier);
         }
-        if self.throttled(session, Try::Join(&member)) {
-            return;
-        }
-        let verifier = self.directory.rooms().get(&room).map(|room| room.password.clone());
-        self.check(session, Entry::Join(room), password, verifier);
     }
 
     /// Whether something that a run did in a room before its connection was lost is on its way to the disk.
@@ -88,24 +79,30 @@ impl Hub {
         self.work(session, pending, Work::Check { password, verifier });
     }
 
-    fn is_crowded(&self, session: SessionId, what: Try<'_>) -> bool {
-        self.address(session).is_some_and(|address| self.throttle.is_crowded(self.now.elapsed, address, what))
+    /// Whether a password may be tried now. If not, it is tried later, or the session was told when to come again.
+    pub(super) fn may_try(
+        &mut self,
+        session: SessionId,
+        what: Try<'_>,
+        attempt: &Attempt,
+        password: &Password,
+    ) -> bool {
+        let Some(found) = self.sessions.get_mut(&session) else { return false };
+        match self.throttle.begin(self.now.elapsed, session, found.address, what) {
+            Turn::Now => return true,
+            // A room of thousands behind one address may come at once: most wait until the others' passwords are checked.
+            Turn::InCrowd => found.pending = Some(Pending::Crowded(attempt.clone(), password.clone())),
+            Turn::After(wait) => self.reply(session, Reply::TooManyAttempts { seconds: whole_seconds(wait) }),
+        }
+        false
     }
 
-    /// A room of thousands behind one address may come at once: most wait until the others' passwords are checked.
-    fn wait_in_crowd(&mut self, session: SessionId, entry: Entry, password: Password) {
-        let Some(found) = self.sessions.get_mut(&session) else { return };
-        found.pending = Some(Pending::Crowded(entry, password));
-        self.throttle.wait_in_crowd(found.address, session);
-    }
-
-    /// Fewer passwords from an address are being checked: the next who wait have their turn, as if they came now.
-    pub(super) fn let_crowd_on(&mut self, address: IpAddr) {
-        while let Some(session) = self.throttle.next_in_crowd(address) {
+    /// Fewer passwords are being checked: the next who wait for that have their turn, as if they came now.
+    pub(super) fn let_crowd_on(&mut self) {
+        while let Some(session) = self.throttle.next_in_crowd(self.now.elapsed) {
             let Some(found) = self.sessions.get_mut(&session) else { continue };
             match found.pending.take() {
-                Some(Pending::Crowded(Entry::Login(user), password)) => self.login(session, user, password),
-                Some(Pending::Crowded(Entry::Join(room), password)) => self.join(session, room, Some(password)),
+                Some(Pending::Crowded(attempt, password)) => self.attempt(session, attempt, password),
                 other => {
                     found.pending = other;
                     continue;
@@ -115,11 +112,12 @@ impl Hub {
         }
     }
 
-    pub(super) fn throttled(&mut self, session: SessionId, what: Try<'_>) -> bool {
-        let Some(address) = self.address(session) else { return true };
-        let Err(wait) = self.throttle.begin(self.now.elapsed, address, what) else { return false };
-        self.reply(session, Reply::TooManyAttempts { seconds: whole_seconds(wait) });
-        true
+    fn attempt(&mut self, session: SessionId, attempt: Attempt, password: Password) {
+        match attempt {
+            Attempt::Enter(Entry::Login(user)) => self.login(session, user, password),
+            Attempt::Enter(Entry::Join(room)) => self.join(session, room, Some(password)),
+            Attempt::Change(change) => self.check_own(session, password, change),
+        }
     }
 
     pub(super) fn work(&mut self, session: SessionId, pending: Pending, work: Work) {
@@ -131,7 +129,6 @@ impl Hub {
     }
 
     pub(super) fn worked(&mut self, session: SessionId, done: WorkDone) {
-        let address = self.address(session);
         let Some(pending) = self.sessions.get_mut(&session).and_then(|s| s.pending.take()) else { return };
         match (pending, done) {
             (Pending::Hash { creation, modern_only }, WorkDone::Hashed(verifier)) => {
@@ -144,7 +141,10 @@ impl Hub {
             (Pending::Check { entry, against }, WorkDone::Checked { right: true, better }) => {
                 self.granted(session, entry, against, better);
             }
-            (Pending::Check { entry, .. }, _) => self.denied(session, &entry),
+            (Pending::Check { entry, .. }, _) => {
+                self.throttle.failed(self.now.elapsed, session);
+                self.turn_away(session, &entry);
+            }
             (Pending::CheckOwn { change, against }, done) => {
                 let right = matches!(done, WorkDone::Checked { right: true, .. });
                 self.checked_own(session, change, against, right);
@@ -152,7 +152,7 @@ impl Hub {
             _ => {} // the connection answers what it was asked; anything else is not answered
         }
         self.ready_unless_pending(session);
-        address.into_iter().for_each(|address| self.let_crowd_on(address));
+        self.let_crowd_on();
     }
 
     /// `better` is another hash of the password that was checked `against` one.
@@ -173,30 +173,9 @@ impl Hub {
 
     /// A password was right: that of this account, or of a room.
     pub(super) fn try_passed(&mut self, session: SessionId, account: Option<&UserName>) {
-        let Some(address) = self.address(session) else { return };
-        self.throttle.end(address);
-        account.into_iter().for_each(|user| self.throttle.passed(address, user));
-    }
-
-    /// The account's own password was wrong, or that of this account.
-    pub(super) fn try_failed(&mut self, session: SessionId, account: &UserName) {
-        let Some(address) = self.address(session) else { return };
-        self.throttle.end(address);
-        self.throttle.failed(self.now.elapsed, address, Try::Login(account));
-    }
-
-    fn denied(&mut self, session: SessionId, entry: &Entry) {
-        match entry {
-            Entry::Login(user) => self.try_failed(session, user),
-            Entry::Join(_) => {
-                let Some(address) = self.address(session) else { return };
-                self.throttle.end(address);
-                if let Some(member) = self.user_of(session).cloned() {
-                    self.throttle.failed(self.now.elapsed, address, Try::Join(&member));
-                }
-            }
+        if let Some(address) = self.address(session) {
+            self.throttle.passed(session, address, account);
         }
-        self.turn_away(session, entry);
     }
 
     fn turn_away(&mut self, session: SessionId, entry: &Entry) {

@@ -170,10 +170,17 @@ impl Entry {
 }
 
 /// What the owner of an account wants changed, and has to give the password for.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) enum AccountChange {
     Password(Password),
     LegacyLogin(bool),
+}
+
+/// What a password is given for.
+#[derive(Debug, Clone)]
+pub(super) enum Attempt {
+    Enter(Entry),
+    Change(AccountChange),
 }
 
 /// What a session's command waits for. Nothing else comes from the session until then, except its end.
@@ -184,8 +191,8 @@ pub(super) enum Pending {
         creation: Subject,
         modern_only: bool,
     },
-    /// A password that is not checked yet, because many others from its address are.
-    Crowded(Entry, Password),
+    /// A password that is not checked yet, because many others of its kind are.
+    Crowded(Attempt, Password),
     Check {
         entry: Entry,
         /// The hash that the password is checked against.
