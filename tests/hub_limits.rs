@@ -183,6 +183,49 @@ fn accounts_from_one_network_are_made_at_a_rate_and_others_do_not_notice() {
 }
 
 #[test]
+fn rooms_from_one_network_are_made_at_a_rate_and_others_do_not_notice() {
+    let mut world = limited(|limits| limits.creations = Rate::per(3, 30 * MINUTE));
+    // Two accounts make no more than one does.
+    let (modern, other) = (guest_from(&mut world, 1), one_of_many_from(&mut world, 1, 1));
+    world.ok(modern, login("alice"));
+    world.ok(other, login("bob"));
+    world.ok(modern, create("a"));
+    world.ok(other, create("b"));
+    world.ok(modern, create("c"));
+    assert_eq!(code(&mut world, other, create("d")), Err(ErrorCode::TooManyNewRooms { retry_after: 600 }));
+    assert_eq!(code(&mut world, other, create("a")), Err(ErrorCode::RoomExists), "which makes nothing");
+    let legacy = SessionId(77);
+    world.feed(Input::Connected(legacy, IpAddr::from([10, 0, 0, 1]), Dialect::Legacy));
+    world.command(legacy, "/login bob pw");
+    let wait = "Create room failed: Too many new rooms from your address. Try again in 600 s.";
+    assert_eq!(world.command(legacy, "/create d pw"), [wait]);
+    let neighbour = guest_from(&mut world, 2);
+    world.ok(neighbour, login("bob"));
+    world.ok(neighbour, create("d"));
+    world.pass(10 * MINUTE);
+    assert_eq!(world.command(legacy, "/create e pw"), ["Room 'e' created."]);
+    // god makes as many as it takes.
+    assert_eq!(world.command(legacy, "/login god pw"), ["Login successful. Welcome, god!"]);
+    for room in ["f", "g", "h"] {
+        assert_eq!(world.command(legacy, &format!("/create {room} pw")), [format!("Room '{room}' created.")]);
+    }
+}
+
+/// By default, one network that makes accounts to make rooms fills no table of ten thousand.
+#[test]
+fn accounts_without_end_make_no_rooms_without_end() {
+    let mut world = limited(|_| {});
+    let mut made = 0;
+    for n in 0..30 {
+        let guest = one_of_many_from(&mut world, 1, n);
+        world.ok(guest, register(&format!("u{n}")));
+        world.ok(guest, login(&format!("u{n}")));
+        made += (0..30).filter(|room| code(&mut world, guest, create(&format!("r{n}-{room}"))).is_ok()).count();
+    }
+    assert_eq!(made, 100);
+}
+
+#[test]
 fn without_rates_nobody_waits_and_the_sizes_stay() {
     let mut world = limited(|limits| {
         limits.registrations = Rate::per(3, MINUTE);

@@ -167,6 +167,19 @@ fn accounts_rooms_and_sessions_have_their_bounds_on_both_wires() {
     });
 }
 
+#[test]
+fn rooms_of_one_address_are_made_at_the_rate_that_is_set() {
+    let (_dir, server) = start(&["--room-rate", "2/1h"]);
+    let mut alice = server.user("alice");
+    let (mut bob, ..) = Client::user(&server, "bob", 1);
+    bob.ok(create("b1"));
+    alice.asks("/create a1 pw", "Room 'a1' created.");
+    assert_eq!(bob.refused(create("b2")), "too_many_new_rooms");
+    alice.says("CMD::/create a2 pw");
+    let heard = alice.hears();
+    assert!(heard.starts_with("Create room failed: Too many new rooms from your address. Try again in 1"), "{heard}");
+}
+
 fn client(server: &Server, home: &Path) -> Program {
     let mut command = Command::new(env!("CARGO_BIN_EXE_chat-client"));
     Program::start(command.arg(server.address.to_string()).arg("--identity").arg(home))
@@ -376,8 +389,10 @@ fn without_rates_nobody_is_slowed_down_and_the_sizes_stay() {
         "8KiB/1s",
         "--registration-rate",
         "1/1d",
+        "--room-rate",
+        "1/1d",
         "--max-rooms",
-        "1",
+        "2",
         "--max-message",
         "8KiB",
         "--no-rate-limits",
@@ -391,7 +406,8 @@ fn without_rates_nobody_is_slowed_down_and_the_sizes_stay() {
         peer.asks(&format!("/login nobody guess{n}"), "Login failed. Invalid username or password.");
     }
     peer.asks("/create one pw", "Room 'one' created.");
-    peer.asks("/create two pw", "Create room failed: The server has as many rooms as it takes.");
+    peer.asks("/create two pw", "Room 'two' created.");
+    peer.asks("/create three pw", "Create room failed: The server has as many rooms as it takes.");
     peer.says("x".repeat(8193));
     assert_eq!(peer.hears(), "Error: message too long.");
     assert!(!server.log().contains("slowed down: it says more"));
@@ -476,9 +492,10 @@ fn every_limit_is_in_the_help_with_its_default() {
         ("--registration <WHO>", "[default: open]"),
         ("--registration-token-file", ""),
         ("--registration-rate", "[default: 1000/1h]"),
+        ("--room-rate", "[default: 100/1h]"),
         ("--max-accounts <N>", "[default: 1000000]"),
         ("--max-rooms <N>", "[default: 10000]"),
-        ("--max-rooms-per-user", "[default: 100]"),
+        ("--max-rooms-per-user", "[default: 20]"),
         ("--max-sessions-per-user", "[default: 64]"),
         ("--max-connections <N>", "[default: that many, up to 50000]"),
         ("--max-connections-per-address", "[default: half of all]"),

@@ -17,6 +17,8 @@ pub struct Limits {
     pub sessions_per_user: usize,
     /// New accounts from one network.
     pub registrations: Rate,
+    /// New rooms from one network; god may make any number.
+    pub creations: Rate,
     /// Wrong passwords.
     pub guesses: GuessRates,
     /// How long somebody may be connected without being logged in; `None` for ever.
@@ -47,6 +49,7 @@ impl Limits {
     /// Lifts what depends on time and keeps all sizes: for benchmarks.
     pub fn lift_rates(&mut self) {
         self.registrations = Rate::NONE;
+        self.creations = Rate::NONE;
         self.guesses = GuessRates::NONE;
     }
 }
@@ -56,9 +59,10 @@ impl Default for Limits {
         Self {
             accounts: 1_000_000,
             rooms: 10_000,
-            rooms_per_user: 100,
+            rooms_per_user: 20,
             sessions_per_user: 64,
             registrations: Rate::per(1000, Duration::from_secs(60 * 60)),
+            creations: Rate::per(100, Duration::from_secs(60 * 60)),
             guesses: GuessRates::default(),
             login_time: Some(Duration::from_secs(60 * 60)),
             idle_time: None,

@@ -1,4 +1,4 @@
-//! Slows down those who guess passwords, or make accounts without end: with a time that never goes back.
+//! Slows down those who guess passwords, or make accounts and rooms without end: with a time that never goes back.
 //!
 //! Each try is charged to some buckets when it fails, and takes its place in them while it is checked: what is asked at once
 //! counts as what is asked in turn. Whoever finds no room because of those that are checked waits until one of them ends, and is
@@ -93,12 +93,14 @@ enum Bucket {
     Tokens(IpAddr),
     /// New accounts from a network.
     NewAccounts(IpAddr),
+    /// New rooms from a network.
+    NewRooms(IpAddr),
 }
 
 /// A bucket, and how fast it empties.
 type Charge = (Bucket, Rate);
 
-/// The record of failures, and of new accounts.
+/// The record of failures, and of new accounts and rooms.
 #[derive(Debug)]
 pub(super) struct Throttle {
     rates: GuessRates,
@@ -284,6 +286,11 @@ impl Throttle {
     /// Counts a new account from an address; or says how long it has to wait.
     pub(super) fn register(&mut self, now: Duration, address: IpAddr, rate: &Rate) -> Result<(), Duration> {
         self.count(Bucket::NewAccounts(network(address)), rate, now)
+    }
+
+    /// Counts a new room from an address; or says how long it has to wait.
+    pub(super) fn create(&mut self, now: Duration, address: IpAddr, rate: &Rate) -> Result<(), Duration> {
+        self.count(Bucket::NewRooms(network(address)), rate, now)
     }
 
     fn count(&mut self, bucket: Bucket, rate: &Rate, now: Duration) -> Result<(), Duration> {
@@ -587,13 +594,15 @@ mod tests {
     }
 
     #[test]
-    fn accounts_are_made_in_a_burst_and_then_at_a_rate_from_each_network() {
+    fn accounts_and_rooms_are_made_in_a_burst_and_then_at_a_rate_from_each_network() {
         let (mut throttle, rate) = (throttle(), Rate::per(3, Duration::from_secs(30)));
         (0..3).for_each(|_| assert_eq!(throttle.register(START, HERE, &rate), Ok(())));
         assert_eq!(throttle.register(START, HERE, &rate), Err(Duration::from_secs(10)));
         assert_eq!(throttle.register(START, there(1), &rate), Ok(()));
         assert_eq!(throttle.register(START + Duration::from_secs(10), HERE, &rate), Ok(()));
         assert!((0..1000).all(|_| throttle.register(START, HERE, &Rate::NONE).is_ok()));
+        (0..3).for_each(|_| assert_eq!(throttle.create(START, HERE, &rate), Ok(()), "accounts are none of them"));
+        assert_eq!(throttle.create(START, HERE, &rate), Err(Duration::from_secs(10)));
     }
 
     #[test]

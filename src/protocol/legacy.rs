@@ -211,6 +211,9 @@ fn reply_text(reply: &Reply) -> String {
         Reply::TooManyRegistrations { seconds } => {
             format!("Registration failed: Too many new accounts from your address. Try again in {seconds} s.")
         }
+        Reply::TooManyNewRooms { seconds } => {
+            format!("Create room failed: Too many new rooms from your address. Try again in {seconds} s.")
+        }
         Reply::TooManyAccounts => "Registration failed: The server has as many accounts as it takes.".into(),
         Reply::TooManyRooms => "Create room failed: The server has as many rooms as it takes.".into(),
         Reply::TooManyOwnRooms => "Create room failed: You own as many rooms as one user may.".into(),

@@ -138,6 +138,10 @@ pub enum Reply {
     TooManyRegistrations {
         seconds: u64,
     },
+    /// Too many rooms were made from the address; the seconds until one more may be.
+    TooManyNewRooms {
+        seconds: u64,
+    },
     /// The server has as many accounts as it takes.
     TooManyAccounts,
     /// The server has as many rooms as it takes.

@@ -56,6 +56,10 @@ pub struct LimitOptions {
     #[arg(long, env = "CHAT_REGISTRATION_RATE", value_name = "RATE", value_parser = rate, default_value = "1000/1h")]
     pub registration_rate: Rate,
 
+    /// New rooms from one address (or IPv6 /64), god aside
+    #[arg(long, env = "CHAT_ROOM_RATE", value_name = "RATE", value_parser = rate, default_value = "100/1h")]
+    pub room_rate: Rate,
+
     /// Most accounts; 0 for none but those that there are
     #[arg(long, env = "CHAT_MAX_ACCOUNTS", value_name = "N", default_value_t = 1_000_000)]
     pub max_accounts: usize,
@@ -65,7 +69,7 @@ pub struct LimitOptions {
     pub max_rooms: usize,
 
     /// Most rooms that one account owns, god aside; 0 for none
-    #[arg(long, env = "CHAT_MAX_ROOMS_PER_USER", value_name = "N", default_value_t = 100)]
+    #[arg(long, env = "CHAT_MAX_ROOMS_PER_USER", value_name = "N", default_value_t = 20)]
     pub max_rooms_per_user: usize,
 
     /// Most sessions that are logged in to one account, at least 1
@@ -206,6 +210,7 @@ impl LimitOptions {
             rooms_per_user: self.max_rooms_per_user,
             sessions_per_user: self.max_sessions_per_user,
             registrations: self.registration_rate,
+            creations: self.room_rate,
             guesses: chat::GuessRates::default(),
             login_time: time(self.login_timeout),
             idle_time: time(self.idle_timeout),
@@ -301,13 +306,11 @@ mod tests {
         };
         assert_eq!(sizes(lifted), sizes(of_connections));
         assert_eq!(sizes(lifted), (1000, 500, 1 << 20, 1 << 20));
-        let rates = |limits: &chat::Limits| (limits.registrations, limits.guesses.clone());
+        let rates = |limits: &chat::Limits| (limits.registrations, limits.creations, limits.guesses.clone());
         let (people, lifted) = (with.of_people(), without.of_people());
-        assert_eq!(rates(&lifted), (Rate::NONE, chat::GuessRates::NONE));
-        assert_eq!(
-            chat::Limits { registrations: people.registrations, guesses: people.guesses.clone(), ..lifted },
-            people
-        );
+        assert_eq!(rates(&lifted), (Rate::NONE, Rate::NONE, chat::GuessRates::NONE));
+        let (registrations, creations, guesses) = rates(&people);
+        assert_eq!(chat::Limits { registrations, creations, guesses, ..lifted }, people);
         assert_eq!((people.rooms, people.login_time), (7, Some(Duration::from_secs(300))));
     }
 

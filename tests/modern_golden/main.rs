@@ -98,6 +98,7 @@ fn unheard() -> Heard {
         pair("resume", "too_many_sessions"),
         pair("create", "too_many_rooms"),
         pair("create", "too_many_own_rooms"),
+        pair("create", "too_many_new_rooms"),
     ])
 }
 

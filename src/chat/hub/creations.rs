@@ -135,14 +135,22 @@ impl Hub {
         kept + self.sessions_of(user).iter().filter(is_new).count()
     }
 
-    /// Whether too many accounts come from the session's network.
+    /// Whether too many accounts, or rooms, come from the session's network.
     fn too_often(&mut self, session: SessionId, creation: &Subject) -> Option<Reply> {
-        if matches!(creation, Subject::Room(_)) || self.is_god(session) {
+        if self.is_god(session) {
             return None;
         }
-        let address = self.address(session)?;
-        let wait = self.throttle.register(self.now.elapsed, address, &self.limits.registrations).err()?;
-        Some(Reply::TooManyRegistrations { seconds: whole_seconds(wait) })
+        let (now, address) = (self.now.elapsed, self.address(session)?);
+        match creation {
+            Subject::User(_) => {
+                let wait = self.throttle.register(now, address, &self.limits.registrations).err()?;
+                Some(Reply::TooManyRegistrations { seconds: whole_seconds(wait) })
+            }
+            Subject::Room(_) => {
+                let wait = self.throttle.create(now, address, &self.limits.creations).err()?;
+                Some(Reply::TooManyNewRooms { seconds: whole_seconds(wait) })
+            }
+        }
     }
 
     fn user_refused(&self, user: &UserName) -> Option<Reply> {

@@ -287,6 +287,7 @@ fn code_of(reply: &Reply) -> ErrorCode {
         Reply::RegistrationToken => ErrorCode::RegistrationToken,
         Reply::NoTokenNeeded => ErrorCode::NoTokenNeeded,
         Reply::TooManyRegistrations { seconds } => ErrorCode::TooManyRegistrations { retry_after: *seconds },
+        Reply::TooManyNewRooms { seconds } => ErrorCode::TooManyNewRooms { retry_after: *seconds },
         Reply::TooManyAccounts => ErrorCode::TooManyAccounts,
         Reply::TooManyRooms => ErrorCode::TooManyRooms,
         Reply::TooManyOwnRooms => ErrorCode::TooManyOwnRooms,

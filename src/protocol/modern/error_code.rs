@@ -107,6 +107,11 @@ choice! {
         TooManyOwnRooms = "too_many_own_rooms",
         /// The account has as many sessions as one may.
         TooManySessions = "too_many_sessions",
+        /// Too many rooms were made from the address.
+        TooManyNewRooms = "too_many_new_rooms" {
+            /// Seconds until one more may be made.
+            must retry_after: u64,
+        },
         /// A word that this program does not know: the text has to do. This server has no such error.
         Other = "other",
     }
@@ -170,6 +175,9 @@ impl ErrorCode {
             Self::TooManyRooms => "The server has as many rooms as it takes: join one, or ask whoever runs it.",
             Self::TooManyOwnRooms => "You own as many rooms as one account may: delete one first.",
             Self::TooManySessions => "The account has as many sessions as one may: end one first.",
+            Self::TooManyNewRooms { retry_after } => {
+                return format!("Too many new rooms from your address: try again in {retry_after} s.");
+            }
             Self::Other => "The server refused this.",
         };
         text.to_owned()
