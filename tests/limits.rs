@@ -63,12 +63,12 @@ fn connections_of_one_address_have_a_bound_and_others_find_a_place() {
     let there = || connect_from([127, 0, 0, 2], server.address);
     let mut one = Peer::over(here());
     let silent = here(); // one that never begins its handshake takes a place, too
-    one.asks("/list", "You must /login first.");
+    one.asks("/register one pw", "Registration successful for one. You may now /login.");
+    one.asks("/login one pw", "Login successful. Welcome, one!"); // a guest would make room
     assert!(is_turned_away(here()));
     server.wait_for_log("--max-connections-per-address");
-    let mut other = Peer::over(there());
-    other.asks("/list", "You must /login first.");
-    let _last = Peer::over(there());
+    let [mut other, mut last] = [there(), there()].map(Peer::over);
+    [&mut other, &mut last].map(|peer| peer.asks("/login one pw", "Login successful. Welcome, one!"));
     assert!(is_turned_away(connect_from([127, 0, 0, 3], server.address)));
     server.wait_for_log("the server is full (--max-connections)");
     // A place that is given back is there for the next.
@@ -533,7 +533,7 @@ fn a_crowd_behind_one_address_meets_no_limit() {
     let mut first = server.user("alice");
     first.asks("/create lobby pw", "Room 'lobby' created.");
     first.asks("/join lobby pw", "alice joined the chat!");
-    let names = ["alice", "bob", "carol"];
+    let names = ["alice", "bob", "dave"];
     names[1..].iter().for_each(|name| drop(server.user(name)));
     let mut crowd: Vec<_> = (0..150)
         .map(|n| {

@@ -67,7 +67,7 @@ impl World {
         Self {
             // One user may stand for a crowd.
             hub: Hub::new(Directory::new(disk.clone()), REALM, seed)
-                .with_limits(Limits { sessions_per_user: 1024, ..Limits::default() }),
+                .with_limits(Limits { sessions_per_user: 2048, ..Limits::default() }),
             now: Now { elapsed: Duration::from_secs(1000), unix_ms: 1_800_000_000_000 },
             disk,
             disk_fails: false,
