@@ -68,7 +68,9 @@ fn connections_of_one_address_have_a_bound_and_others_find_a_place() {
     assert!(is_turned_away(here()));
     server.wait_for_log("--max-connections-per-address");
     let [mut other, mut last] = [there(), there()].map(Peer::over);
-    [&mut other, &mut last].map(|peer| peer.asks("/login one pw", "Login successful. Welcome, one!"));
+    for peer in [&mut other, &mut last] {
+        peer.asks("/login one pw", "Login successful. Welcome, one!");
+    }
     assert!(is_turned_away(connect_from([127, 0, 0, 3], server.address)));
     server.wait_for_log("the server is full (--max-connections)");
     // A place that is given back is there for the next.
@@ -417,10 +419,12 @@ fn without_rates_nobody_is_slowed_down_and_the_sizes_stay() {
 fn where_places_are_scarce_the_oldest_guest_makes_room_and_nobody_who_is_logged_in_does() {
     let (_dir, server) = start(&["--max-connections", "16", "--max-connections-per-address", "0"]);
     let mut alice = server.user("alice");
-    let mut guests: Vec<_> = (0..14).map(|_| server.connect()).collect();
-    for guest in &mut guests {
-        guest.asks("/list", "You must /login first."); // each has its place
-    }
+    let guest = |_| {
+        let mut guest = server.connect();
+        guest.asks("/list", "You must /login first."); // it has its place before the next one comes
+        guest
+    };
+    let mut guests: Vec<_> = (0..14).map(guest).collect();
     let mut bob = server.user("bob");
     let mut rest = guests.split_off(1);
     assert_eq!(guests[0].hears(), "You did not log in for too long. Connect again when you want to.");
@@ -432,6 +436,22 @@ fn where_places_are_scarce_the_oldest_guest_makes_room_and_nobody_who_is_logged_
     for user in [&mut alice, &mut bob] {
         user.asks("/list", "No rooms found.");
     }
+}
+
+#[test]
+fn who_asks_for_a_hash_and_goes_at_once_costs_none() {
+    let (_dir, server) = start(&[]);
+    let hasty: Vec<_> = (0..60).map(|_| server.connect()).collect();
+    for (n, peer) in hasty.iter().enumerate() {
+        peer.says(format!("CMD::/login nobody{n} guess"));
+    }
+    drop(hasty);
+    drop(server.user("alice")); // whose turn comes behind theirs
+    let log = server.log.clone();
+    assert_eq!(server.stop(), 0);
+    let log = fs::read_to_string(log).unwrap();
+    let hashes = log.lines().find_map(|line| line.split("hashes=").nth(1)).and_then(|n| n.trim().parse::<u32>().ok());
+    assert!(hashes.is_some_and(|hashes| (2..30).contains(&hashes)), "{log}"); // what had begun when they went, and hers
 }
 
 /// Three who read nothing: each alone would be borne with.

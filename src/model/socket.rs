@@ -102,6 +102,12 @@ impl TcpStream {
         Ok(())
     }
 
+    /// Whether the other end has closed its side.
+    pub(crate) fn has_left(&self) -> bool {
+        let state = lock(&self.incoming.state);
+        state.finished || state.abandoned
+    }
+
     /// A read that does not wait.
     pub(crate) fn receive_now(&self, buffer: &mut [u8]) -> io::Result<usize> {
         let read = self.incoming.try_read(&mut lock(&self.incoming.state), buffer);

@@ -11,6 +11,7 @@ use zeroize::Zeroizing;
 use crate::chat::{Verifier, Work, WorkDone};
 use crate::crypto::password::PasswordHash;
 use crate::names::Password;
+use crate::server::link::Link;
 use crate::server::sync::{Arc, AtomicUsize, Mutex, Ordering, lock};
 use crate::server::workers::Workers;
 
@@ -37,31 +38,44 @@ impl Hasher {
         Self { workers, key: Zeroizing::new(rand::random()), verified: Mutex::default(), hashes }
     }
 
-    /// Computes PBKDF2 once for somebody; `None` when that panicked.
-    fn compute<T: Send + 'static>(&self, address: IpAddr, hash: impl FnOnce() -> T + Send + 'static) -> Option<T> {
-        let result = self.workers.perform(address, hash);
-        let hashes = self.hashes.fetch_add(1, Ordering::Relaxed) + 1;
-        debug!(hashes, "a password was hashed");
-        result
+    /// Computes PBKDF2 once for whoever is at this connection, or for the server itself; `None` when nobody waits for it any more,
+    /// or when it panicked.
+    fn compute<T: Send + 'static>(
+        &self,
+        asker: Option<&Arc<Link>>,
+        hash: impl FnOnce() -> T + Send + 'static,
+    ) -> Option<T> {
+        let address = asker.map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |link| link.peer.ip());
+        let (asker, hashes) = (asker.cloned(), Arc::clone(&self.hashes));
+        let job = move || {
+            if asker.is_some_and(|link| link.is_deserted()) {
+                return None; // those who ask and go at once cost no more than that
+            }
+            let result = hash();
+            let hashes = hashes.fetch_add(1, Ordering::Relaxed) + 1;
+            debug!(hashes, "a password was hashed");
+            Some(result)
+        };
+        self.workers.perform(address, job).flatten()
     }
 
-    /// Does what the hub wants done for somebody, and waits for it; `None` when that panicked.
-    pub(super) fn perform(&self, address: IpAddr, work: Work) -> Option<WorkDone> {
+    /// Does what the hub wants done for somebody, and waits for it; `None` when they have gone, or when it panicked.
+    pub(super) fn perform(&self, asker: Option<&Arc<Link>>, work: Work) -> Option<WorkDone> {
         match work {
-            Work::Hash(password) => self.hash(address, password).map(WorkDone::Hashed),
+            Work::Hash(password) => self.hash(asker, password).map(WorkDone::Hashed),
             Work::Check { password, verifier: None } => {
-                self.compute(address, move || PasswordHash::of_nobody().verify(&password))?;
+                self.compute(asker, move || PasswordHash::of_nobody().verify(&password))?;
                 Some(WorkDone::Checked { right: false, better: None })
             }
-            Work::Check { password, verifier: Some(verifier) } => self.check(address, password, &verifier),
+            Work::Check { password, verifier: Some(verifier) } => self.check(asker, password, &verifier),
         }
     }
 
-    fn hash(&self, address: IpAddr, password: Password) -> Option<Verifier> {
-        Some(Verifier::new(self.compute(address, move || PasswordHash::new(&password))?.to_string()))
+    fn hash(&self, asker: Option<&Arc<Link>>, password: Password) -> Option<Verifier> {
+        Some(Verifier::new(self.compute(asker, move || PasswordHash::new(&password))?.to_string()))
     }
 
-    fn check(&self, address: IpAddr, password: Password, verifier: &Verifier) -> Option<WorkDone> {
+    fn check(&self, asker: Option<&Arc<Link>>, password: Password, verifier: &Verifier) -> Option<WorkDone> {
         let tag = self.tag(&password, verifier);
         if lock(&self.verified).contains(&tag) {
             return Some(WorkDone::Checked { right: true, better: None });
@@ -73,9 +87,9 @@ impl Hasher {
         let is_legacy = hash.is_legacy();
         let right = {
             let password = password.clone();
-            self.compute(address, move || hash.verify(&password))?
+            self.compute(asker, move || hash.verify(&password))?
         };
-        let better = if right && is_legacy { Some(self.hash(address, password)?) } else { None };
+        let better = if right && is_legacy { Some(self.hash(asker, password)?) } else { None };
         if right && better.is_none() {
             self.remember(tag);
         }
@@ -104,7 +118,7 @@ impl Hasher {
         if !hash.is_weak() {
             return None;
         }
-        let strong = self.compute(IpAddr::V4(Ipv4Addr::UNSPECIFIED), move || hash.strengthened())??;
+        let strong = self.compute(None, move || hash.strengthened())??;
         Some(Verifier::new(strong.to_string()))
     }
 }
@@ -115,8 +129,6 @@ mod tests {
     use crate::server::sync::presence;
     use crate::server::workers::Priority;
 
-    const HERE: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
-
     fn hasher() -> Hasher {
         Hasher::new(Workers::start("hash", 1, Priority::Low, &presence().0).unwrap(), Arc::default())
     }
@@ -125,10 +137,10 @@ mod tests {
     fn a_verified_password_is_known_and_a_wrong_one_is_not() {
         let hasher = hasher();
         let [right, wrong] = ["right", "wrong"].map(Password::new);
-        let verifier = hasher.hash(HERE, right.clone()).unwrap();
+        let verifier = hasher.hash(None, right.clone()).unwrap();
         let passes = |password: &Password| {
             let work = Work::Check { password: password.clone(), verifier: Some(verifier.clone()) };
-            matches!(hasher.perform(HERE, work), Some(WorkDone::Checked { right: true, .. }))
+            matches!(hasher.perform(None, work), Some(WorkDone::Checked { right: true, .. }))
         };
         assert!(!passes(&wrong) && passes(&right));
         assert_eq!(hasher.hashes.load(Ordering::Relaxed), 3);
@@ -142,7 +154,7 @@ mod tests {
         let hasher = hasher();
         let password = Password::new("pw");
         let verifier = Verifier::new(PasswordHash::LegacyPlain("pw".into()).to_string());
-        let done = hasher.perform(HERE, Work::Check { password, verifier: Some(verifier) });
+        let done = hasher.perform(None, Work::Check { password, verifier: Some(verifier) });
         let Some(WorkDone::Checked { right: true, better: Some(better) }) = done else { panic!("{done:?}") };
         assert!(better.as_str().starts_with("$pbkdf2-sha256$"));
         assert!(hasher.strengthen(&better).is_none());

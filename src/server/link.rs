@@ -130,6 +130,11 @@ impl Link {
         self.closing.load(Ordering::SeqCst)
     }
 
+    /// Whether nobody waits for an answer any more.
+    pub(super) fn is_deserted(&self) -> bool {
+        self.is_closing() || self.stream.has_left()
+    }
+
     /// Queues the end, and ends the connection when everything queued is sent.
     pub(super) fn close(self: &Arc<Self>) {
         self.stream.queue_close();

@@ -3,11 +3,11 @@
 
 #[cfg(all(test, feature = "model"))]
 pub(super) use self::modelled::{
-    Instant, Mutex, MutexGuard, PoisonError, TcpStream, receive_now, send_now, send_pieces_now,
+    Instant, Mutex, MutexGuard, PoisonError, TcpStream, has_left, receive_now, send_now, send_pieces_now,
 };
 #[cfg(not(all(test, feature = "model")))]
 pub(super) use self::real::{
-    Instant, Mutex, MutexGuard, PoisonError, TcpStream, receive_now, send_now, send_pieces_now,
+    Instant, Mutex, MutexGuard, PoisonError, TcpStream, has_left, receive_now, send_now, send_pieces_now,
 };
 
 #[cfg(not(all(test, feature = "model")))]
@@ -16,6 +16,21 @@ mod real {
     pub(crate) use std::net::TcpStream;
     pub(crate) use std::sync::{Mutex, MutexGuard, PoisonError};
     pub(crate) use std::time::Instant;
+
+    /// Whether the peer has closed its side, however much of what it said before is still to be read.
+    #[cfg(target_os = "linux")]
+    pub(crate) fn has_left(socket: &TcpStream) -> bool {
+        use rustix::event::{PollFd, PollFlags, Timespec, poll};
+        let mut asked = [PollFd::new(socket, PollFlags::RDHUP)];
+        let gone = PollFlags::RDHUP | PollFlags::HUP | PollFlags::ERR;
+        poll(&mut asked, Some(&Timespec { tv_sec: 0, tv_nsec: 0 })).is_ok() && asked[0].revents().intersects(gone)
+    }
+
+    /// Where the system does not say so, a read will find it out.
+    #[cfg(not(target_os = "linux"))]
+    pub(crate) fn has_left(_: &TcpStream) -> bool {
+        false
+    }
 
     /// Takes what is there already.
     #[cfg(unix)]
@@ -69,6 +84,10 @@ mod modelled {
     pub(crate) use crate::model::socket::TcpStream;
     pub(crate) use crate::model::time::Instant;
     pub(crate) use crate::model::{Mutex, MutexGuard, PoisonError};
+
+    pub(crate) fn has_left(socket: &TcpStream) -> bool {
+        socket.has_left()
+    }
 
     pub(crate) fn receive_now(socket: &TcpStream, buffer: &mut [u8]) -> io::Result<usize> {
         socket.receive_now(buffer)

@@ -16,7 +16,9 @@ use std::time::Duration;
 
 use rustls::{Connection, ProtocolVersion};
 
-use crate::tls::socket::{Instant, Mutex, MutexGuard, PoisonError, TcpStream, receive_now, send_now, send_pieces_now};
+use crate::tls::socket::{
+    Instant, Mutex, MutexGuard, PoisonError, TcpStream, has_left, receive_now, send_now, send_pieces_now,
+};
 
 /// The label of the secret that both ends of a connection share and no other connection has (RFC 8446, section 7.5).
 const EXPORTER: &[u8] = b"EXPORTER-secure-chat/1";
@@ -347,6 +349,11 @@ impl Stream {
             Some(Duration::ZERO) => Err(io::ErrorKind::TimedOut.into()),
             patience => self.socket.set_read_timeout(patience),
         }
+    }
+
+    /// Whether the peer has closed its side of the connection, however much of what it said before is still to be read.
+    pub fn has_left(&self) -> bool {
+        has_left(&self.socket)
     }
 
     /// Encrypts one message as one record (16,384 bytes and more as several) and queues it. After [`Stream::queue_close`],

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tracing::{debug, info};
 
-use super::{BrokerGone, Connection, Inbound, READ};
+use super::{Connection, Inbound, Over, READ};
 use crate::chat::{Input, Quota, RsaKey, Usage};
 use crate::crypto::PublicKey;
 use crate::protocol::{
@@ -50,7 +50,7 @@ pub(super) fn turn_away(link: &Arc<Link>) {
 }
 
 impl Inbound for Legacy {
-    fn take(&mut self, connection: &mut Connection, record: &[u8]) -> Result<(), BrokerGone> {
+    fn take(&mut self, connection: &mut Connection, record: &[u8]) -> Result<(), Over> {
         self.reassembler.set_limit(self.longest());
         let message = self.reassembler.push(record);
         self.unfinished.set(self.reassembler.held());
@@ -82,7 +82,7 @@ impl Legacy {
 
     /// A command is waited for, so that what follows it (a key right behind a `/login`) finds it done; so is a key, which is
     /// written to the disk.
-    fn pass_on(&mut self, connection: &mut Connection, message: ClientMessage, len: usize) -> Result<(), BrokerGone> {
+    fn pass_on(&mut self, connection: &mut Connection, message: ClientMessage, len: usize) -> Result<(), Over> {
         let session = connection.link.session;
         let is_command = matches!(message, ClientMessage::Command(_));
         let is_key = matches!(message, ClientMessage::Key(_));

@@ -42,6 +42,9 @@ const LARGE_MESSAGES: usize = 16 * 1024 * 1024;
 /// Bytes of messages of the legacy wire that have begun before those who have begun a large one must be content with less.
 const UNFINISHED: usize = 128 * 1024 * 1024;
 
+/// How long one is heard out who said much faster than allowed, and has left: what waits in its socket could be hours of it.
+const LAST_WORDS: Duration = Duration::from_secs(30);
+
 /// Buffers of [`READ`] bytes that are kept for the next who read.
 const BUFFERS: usize = 64;
 
@@ -85,6 +88,8 @@ struct Connection {
     pace: Pace,
     /// Whether the peer has been faster than its pace, which was logged.
     hurried: bool,
+    /// Since when it is known that the peer has left; it is looked at where the peer is made to wait.
+    left: Option<Instant>,
     /// What came with one read and is still to be passed on: all at once, so that the broker is woken once and what comes
     /// of it is sent together.
     said: Vec<Input>,
@@ -93,7 +98,7 @@ struct Connection {
 /// Makes messages of what records hold, and passes them on.
 trait Inbound {
     /// Takes the plaintext of one record.
-    fn take(&mut self, connection: &mut Connection, record: &[u8]) -> Result<(), BrokerGone>;
+    fn take(&mut self, connection: &mut Connection, record: &[u8]) -> Result<(), Over>;
 }
 
 /// Tells the broker of the end, also when the thread panics: a member without a connection must not stay in its room.
@@ -105,8 +110,8 @@ impl Drop for Farewell {
     }
 }
 
-/// The broker has gone: the server is ending.
-struct BrokerGone;
+/// The connection has nothing more to do: the server is ending, or nobody is there any more.
+struct Over;
 
 /// Says the first line, where the wire has one; whether the connection is to be served. It waits for nobody, and is said before
 /// the connection has its thread: to sign it takes a deeper stack than anything that comes later.
@@ -151,9 +156,9 @@ fn run(link: Arc<Link>, services: Arc<Services>, wire: Dialect, inbound: &mut im
     log_begin(&link, wire);
     let _farewell = Farewell(Arc::clone(&services), session);
     let pace = Pace::new(services.limits.messages, services.limits.bytes);
-    let (said, hurried) = (Vec::new(), false);
+    let (said, hurried, left) = (Vec::new(), false, None);
     let guest = Some(services.guests.add(&link));
-    let mut connection = Connection { link, services, turns, guest, pace, hurried, said };
+    let mut connection = Connection { link, services, turns, guest, pace, hurried, left, said };
     log_end(session, connection.read_all(inbound));
 }
 
@@ -197,7 +202,7 @@ impl Connection {
 
     /// Waits, because the peer says more than it may: what it says next stays in its socket meanwhile. What it said before is passed
     /// on. The broker, which has nothing to say to it otherwise, ends the wait when the connection is over.
-    fn pause(&mut self, wait: Duration) -> Result<(), BrokerGone> {
+    fn pause(&mut self, wait: Duration) -> Result<(), Over> {
         if wait.is_zero() {
             return Ok(());
         }
@@ -205,31 +210,34 @@ impl Connection {
         if !std::mem::replace(&mut self.hurried, true) {
             info!(session = %self.link.session, peer = %self.link.peer, "slowed down: it says more than the rates allow");
         }
+        if self.link.is_deserted() && self.left.get_or_insert_with(Instant::now).elapsed() > LAST_WORDS {
+            return Err(Over);
+        }
         match recv_until(&self.turns, Instant::now().checked_add(wait)) {
-            Err(RecvTimeoutError::Disconnected) => Err(BrokerGone),
+            Err(RecvTimeoutError::Disconnected) => Err(Over),
             Err(RecvTimeoutError::Timeout) | Ok(_) => Ok(()),
         }
     }
 
     /// Asks the broker to say when everything said before is done.
-    fn ask_for_turn(&mut self) -> Result<(), BrokerGone> {
+    fn ask_for_turn(&mut self) -> Result<(), Over> {
         self.pass_on()?;
-        self.services.events.send(Event::Wait(self.link.session)).map_err(|_| BrokerGone)
+        self.services.events.send(Event::Wait(self.link.session)).map_err(|_| Over)
     }
 
     /// Does what the broker wants done until it says that everything said before is done; who is logged in then.
-    fn work_until_ready(&mut self) -> Result<Option<UserName>, BrokerGone> {
+    fn work_until_ready(&mut self) -> Result<Option<UserName>, Over> {
         self.pass_on()?;
         loop {
-            match self.turns.recv().map_err(|_| BrokerGone)? {
+            match self.turns.recv().map_err(|_| Over)? {
                 Turn::Ready { user } => {
                     self.count_as_guest(user.is_none());
                     return Ok(user);
                 }
                 Turn::Work(work) => {
-                    let done = self.services.hasher.perform(self.link.peer.ip(), work).ok_or(BrokerGone)?;
+                    let done = self.services.hasher.perform(Some(&self.link), work).ok_or(Over)?;
                     let worked = Event::Input(Input::Worked(self.link.session, done));
-                    self.services.events.send(worked).map_err(|_| BrokerGone)?;
+                    self.services.events.send(worked).map_err(|_| Over)?;
                 }
             }
         }
@@ -242,7 +250,7 @@ impl Connection {
     }
 
     /// Says something that took so many bytes: with the rest of the read, or at once when it is large.
-    fn tell(&mut self, input: Input, len: usize) -> Result<(), BrokerGone> {
+    fn tell(&mut self, input: Input, len: usize) -> Result<(), Over> {
         let wait = self.pace.message();
         self.pause(wait)?;
         if len < LARGE {
@@ -251,14 +259,14 @@ impl Connection {
         }
         self.pass_on()?;
         let share = self.services.budget.take(len);
-        self.services.events.send(Event::Said(vec![input], Some(share))).map_err(|_| BrokerGone)
+        self.services.events.send(Event::Said(vec![input], Some(share))).map_err(|_| Over)
     }
 
     /// Passes on what was said.
-    fn pass_on(&mut self) -> Result<(), BrokerGone> {
+    fn pass_on(&mut self) -> Result<(), Over> {
         if self.said.is_empty() {
             return Ok(());
         }
-        self.services.events.send(Event::Said(std::mem::take(&mut self.said), None)).map_err(|_| BrokerGone)
+        self.services.events.send(Event::Said(std::mem::take(&mut self.said), None)).map_err(|_| Over)
     }
 }

@@ -4,7 +4,7 @@ use std::io;
 
 use tracing::debug;
 
-use super::{BrokerGone, Connection, Inbound};
+use super::{Connection, Inbound, Over};
 use crate::chat::{Input, KnownBundle, is_waited_for};
 use crate::crypto::Bundle;
 use crate::names::UserName;
@@ -50,7 +50,7 @@ pub(super) fn greet(link: &Arc<Link>, host: &Host) -> io::Result<()> {
 }
 
 impl Inbound for Modern {
-    fn take(&mut self, connection: &mut Connection, record: &[u8]) -> Result<(), BrokerGone> {
+    fn take(&mut self, connection: &mut Connection, record: &[u8]) -> Result<(), Over> {
         let mut rest = record;
         while let Some(line) = self.lines.next(&mut rest) {
             match line {
@@ -84,7 +84,7 @@ impl Modern {
         connection: &mut Connection,
         request: Result<Box<Request>, Refusal>,
         len: usize,
-    ) -> Result<(), BrokerGone> {
+    ) -> Result<(), Over> {
         let waits = request.as_ref().is_ok_and(|request| is_waited_for(request.body.kind()));
         let input = self.input(connection, request);
         connection.tell(input, len)?;

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::client::Client;
 use super::scene::{Bounds, Scene};
 use super::{any, pause, play};
-use crate::chat::Dialect;
+use crate::chat::{Dialect, Rate};
 use crate::model::time::{self, JoinHandle, spawn};
 use crate::protocol::modern::{ByeReason, Event};
 use crate::transcript::Verb;
@@ -162,6 +162,30 @@ fn when_all_together_have_too_much_unsent_the_fullest_is_cut_off() {
         assert_eq!(scene.end(), Duration::ZERO, "somebody was waited for in vain");
         let alice = alice.join().unwrap();
         assert_eq!((count(&alice, "bob left the chat."), count(&alice, "carol left the chat.")), (1, 1));
+    });
+}
+
+/// Bob said much more at once than he may, and goes: he is heard for a while, and not for the hours that it would take.
+#[test]
+fn who_floods_and_leaves_is_not_heard_out_for_ever() {
+    play(20, || {
+        let messages = Rate::per(10, Duration::from_secs(10));
+        let bounds = Bounds { messages, ..Bounds::default() };
+        let scene = Scene::begin(bounds);
+        let mut alice = scene.connect(Dialect::Legacy);
+        alice.comes("alice");
+        assert!(alice.waits_for("alice joined the chat!"));
+        let bob = scene.connect(Dialect::Legacy);
+        bob.comes("bob");
+        (0..200).for_each(|n| bob.chats(&format!("message {n}")));
+        bob.scissors().cut();
+        time::sleep(Duration::from_secs(50));
+        assert_eq!(scene.free_seats(), bounds.seats - 1, "he is still heard");
+        assert_eq!(scene.end(), Duration::ZERO, "somebody was waited for in vain");
+        let heard = alice.hears_out();
+        assert_eq!((count(&heard, CAME), count(&heard, WENT)), (1, 1));
+        let messages = heard.iter().filter(|heard| heard.contains("message ")).count();
+        assert!((10..100).contains(&messages), "{messages}");
     });
 }
 

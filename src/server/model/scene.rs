@@ -68,6 +68,8 @@ pub(super) struct Bounds {
     pub(super) outbox: usize,
     /// Most unsent bytes for all.
     pub(super) outboxes: usize,
+    /// Messages of one connection.
+    pub(super) messages: Rate,
     /// Connections at the same time.
     pub(super) seats: usize,
     /// Events that may wait for the broker.
@@ -77,7 +79,7 @@ pub(super) struct Bounds {
 impl Default for Bounds {
     /// Few events, so that those who have some must wait; for the rest, enough.
     fn default() -> Self {
-        Self { socket: 1 << 16, outbox: 1 << 20, outboxes: usize::MAX, seats: 8, events: 2 }
+        Self { socket: 1 << 16, outbox: 1 << 20, outboxes: usize::MAX, messages: Rate::NONE, seats: 8, events: 2 }
     }
 }
 
@@ -91,7 +93,7 @@ impl Bounds {
             outbox: self.outbox,
             outboxes: self.outboxes,
             message: MAX_MESSAGE,
-            messages: unbounded,
+            messages: self.messages,
             bytes: unbounded,
         }
     }
