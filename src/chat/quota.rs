@@ -40,8 +40,11 @@ impl Usage {
         Self { quota: Arc::clone(quota), bytes: AtomicUsize::new(0) }
     }
 
-    /// Says how many bytes are held now.
+    /// Says how many bytes are held now. Where that is what it was, which is what there is most of, nothing shared is touched.
     pub fn set(&self, bytes: usize) {
+        if bytes == self.bytes() {
+            return;
+        }
         let before = self.bytes.swap(bytes, Ordering::SeqCst);
         // Wrapping, as the sum is: it may go down.
         self.quota.used.fetch_add(bytes.wrapping_sub(before), Ordering::SeqCst);

@@ -117,7 +117,7 @@ impl Broker {
                 let address = link.peer.ip();
                 let mut peer = Peer::new(wire, link, turns);
                 if self.ending {
-                    peer.send_away(&self.said, &mut self.scratch);
+                    peer.say_goodbye(&self.said, &mut self.scratch);
                 }
                 let session = peer.session();
                 self.peers.insert(session, peer);

@@ -58,26 +58,19 @@ impl Link {
     /// The same, with what `seal` adds behind it.
     pub(super) fn send(self: &Arc<Self>, scratch: &mut Vec<u8>, seal: impl FnOnce(&mut Sealer<'_>)) {
         match self.stream.send(scratch, seal) {
-            Ok(Flush::Done) => return self.note(0),
+            Ok(Flush::Done) => return self.unsent.set(0),
             Ok(Flush::Full) => self.drain_apart(),
             Ok(Flush::Draining) => {}
             Err(error) => return self.give_up(&error),
         }
         let unsent = self.stream.pending();
-        self.note(unsent);
+        self.unsent.set(unsent);
         if unsent > self.dispatch.outbox && !self.closing.swap(true, Ordering::SeqCst) {
             warn!(session = %self.session, peer = %self.peer, unsent, "dropped: it does not read what it is sent");
             // For a peer that does read again, while what it was sent can still be had.
             self.say_why(Reply::TooSlow, ByeReason::TooSlow);
             self.stream.queue_close();
             self.stream.hear_no_more(); // so its session ends now, and whoever drains the socket has some time left
-        }
-    }
-
-    /// Counts what is unsent; cheap as long as nothing is.
-    fn note(&self, unsent: usize) {
-        if unsent != self.unsent.bytes() {
-            self.unsent.set(unsent);
         }
     }
 
@@ -97,7 +90,7 @@ impl Link {
     /// Ends the connection with whatever is unsent.
     fn forget(&self) {
         self.stream.discard();
-        self.note(0);
+        self.unsent.set(0);
         self.stream.shutdown();
     }
 
@@ -170,7 +163,7 @@ impl Link {
             Ok(()) => {}
             Err(error) => return self.give_up(&error),
         }
-        self.note(self.stream.pending());
+        self.unsent.set(self.stream.pending());
     }
 
     fn give_up(&self, error: &io::Error) {

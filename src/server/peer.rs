@@ -129,8 +129,8 @@ impl Peer {
         self.turns = None;
     }
 
-    /// The same for one who came while the server ends.
-    pub(super) fn send_away(&mut self, said: &Said, scratch: &mut Scratch) {
+    /// The same for one who came while the server ends, and was not told with the others.
+    pub(super) fn say_goodbye(&mut self, said: &Said, scratch: &mut Scratch) {
         self.link.say_goodbye();
         self.close(said, scratch);
     }
