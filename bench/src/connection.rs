@@ -3,13 +3,14 @@
 use std::io::{self, BufRead, Read, Write};
 use std::net::{IpAddr, Shutdown, SocketAddr};
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use mio::event::Source;
 use mio::net::TcpStream;
 use mio::{Interest, Registry, Token};
 use rustls::{ClientConfig, ClientConnection};
-use socket2::{Domain, Protocol, Socket, Type};
+use socket2::{Domain, Protocol, SockRef, Socket, Type};
 
 use crate::tls;
 use crate::wires::{Heard, Out, Stage, Wire};
@@ -141,6 +142,12 @@ impl Connection {
         let _ = self.flush(); // it may be gone already
         let _ = self.socket.shutdown(Shutdown::Both); // so may this
         self.phase = Phase::Ended;
+    }
+
+    /// Ends the connection at once, with whatever the socket still holds: what waits in a socket is sent first, as fast as the other end
+    /// takes it.
+    pub(crate) fn abort(self) {
+        let _ = SockRef::from(&self.socket).set_linger(Some(Duration::ZERO)); // else it is closed as any other
     }
 
     /// Whether this end has closed it.

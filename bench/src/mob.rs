@@ -295,6 +295,7 @@ fn flood_until_put_out(shared: &Shared, mut connection: Connection, text: &str) 
             }
         }
     }
+    connection.abort(); // a server that slows it down would take minutes for what it has said
     Ok(())
 }
 
