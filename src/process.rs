@@ -30,13 +30,14 @@ fn forbid_core_dumps() {
     }
 }
 
-/// How much less than others a thread wants that steps back, of 19: the processor is shared at about one to nine.
-#[cfg(target_os = "linux")]
-const NICE: i32 = 10;
-
-/// Lets the other threads of this process go before the calling one, for good, when there are fewer processors than threads with something
-/// to do. On Linux alone has each thread a priority of its own (setpriority(2), *C library/kernel differences*); elsewhere nothing is given up.
-pub fn step_back() {
+/// Lets threads of this process with a smaller number go before the calling one, for good, when there are fewer processors than threads
+/// with something to do: of what both want, one of 10 gets a tenth of one of 0, and one of 19 a seventieth (nice(2), 0 to 19). Threads
+/// that it starts from now on have the number as well.
+///
+/// On Linux alone has each thread a number of its own (setpriority(2), *C library/kernel differences*); elsewhere nothing is given up.
+pub fn step_back(nice: i32) {
     #[cfg(target_os = "linux")]
-    let _ = rustix::process::setpriority_process(None, NICE); // to step back is always allowed
+    let _ = rustix::process::setpriority_process(None, nice); // to step back is always allowed
+    #[cfg(not(target_os = "linux"))]
+    let _ = nice;
 }

@@ -10,10 +10,11 @@ use rustls::{ServerConfig, ServerConnection};
 use socket2::{SockRef, TcpKeepalive};
 use tracing::{debug, info, warn};
 
-use crate::server::reception::Reception;
+use crate::server::reception::Arrival;
 use crate::server::seats::Place;
 use crate::server::seldom::Seldom;
 use crate::server::sync::{Arc, AtomicBool, Builder, JoinHandle, Ordering, Receiver, Sender, unbounded};
+use crate::server::workers::Priority;
 use crate::tls::Stream;
 
 const WAKE: Token = Token(usize::MAX);
@@ -38,7 +39,13 @@ pub(super) struct Handshakes {
 }
 
 impl Handshakes {
-    pub(super) fn start(threads: usize, tls: &Arc<ServerConfig>, reception: &Reception) -> io::Result<Self> {
+    /// So many threads, which drop whoever has not finished after `timeout`.
+    pub(super) fn start(
+        threads: usize,
+        tls: &Arc<ServerConfig>,
+        timeout: Duration,
+        finished: &Sender<Arrival>,
+    ) -> io::Result<Self> {
         let stopped = Arc::new(AtomicBool::new(false));
         let threads = (0..threads).map(|i| {
             let poll = Poll::new()?;
@@ -49,14 +56,19 @@ impl Handshakes {
                 poll,
                 newcomers,
                 tls: Arc::clone(tls),
-                reception: reception.clone(),
+                timeout,
+                finished: finished.clone(),
                 stopped: Arc::clone(&stopped),
                 waiting: HashMap::new(),
                 deadlines: VecDeque::new(),
                 overdue: Seldom::default(),
                 next: 0,
             };
-            let thread = Builder::new().name(format!("handshake-{i}")).spawn(move || worker.run())?;
+            let work = move || {
+                Priority::Low.take();
+                worker.run();
+            };
+            let thread = Builder::new().name(format!("handshake-{i}")).spawn(work)?;
             Ok((sender, waker, thread))
         });
         Ok(Self { threads: threads.collect::<io::Result<_>>()?, stopped, next: 0 })
@@ -98,7 +110,8 @@ struct Worker {
     poll: Poll,
     newcomers: Receiver<Newcomer>,
     tls: Arc<ServerConfig>,
-    reception: Reception,
+    timeout: Duration,
+    finished: Sender<Arrival>,
     stopped: Arc<AtomicBool>,
     waiting: HashMap<Token, Handshake>,
     /// In the order of their ends, because all take equally long.
@@ -136,7 +149,7 @@ impl Worker {
         match Handshake::new(socket, peer, place, &self.tls, self.poll.registry(), token) {
             Ok(handshake) => {
                 self.waiting.insert(token, handshake);
-                self.deadlines.push_back((Instant::now() + self.reception.services.limits.handshake, token));
+                self.deadlines.push_back((Instant::now() + self.timeout, token));
                 self.advance(token); // its first bytes may have come before the registration
             }
             Err(error) => debug!(%peer, %error, "dropped before its handshake"),
@@ -162,10 +175,12 @@ impl Worker {
     /// Passes a finished handshake on, as a blocking socket.
     fn pass_on(&self, Handshake { socket, peer, tls, place }: Handshake) {
         let socket = TcpStream::from(socket);
-        match prepare(&socket) {
-            Ok(()) => self.reception.receive(Stream::new(socket, tls.into()), peer, place),
-            Err(error) => debug!(%peer, %error, "dropped after its handshake"),
+        if let Err(error) = prepare(&socket) {
+            debug!(%peer, %error, "dropped after its handshake");
+            return;
         }
+        let stream = Stream::new(socket, tls.into());
+        let _ = self.finished.send(Arrival { stream, peer, place }); // without a reception the server ends
     }
 
     /// Those who are through are forgotten as soon as they are the next whose time would end.

@@ -125,7 +125,8 @@ pub fn run(options: &Options) -> Result<(), ServerError> {
     let (orders, for_storage) = unbounded(); // each session has one change under way at most
     let (present, all_gone) = presence();
     let hashes = Arc::new(AtomicUsize::new(0));
-    let hash_workers = Workers::start("hash", cores, Priority::Low, &present).map_err(no_thread)?;
+    // Where there are several processors, one is never busy with passwords.
+    let hash_workers = Workers::start("hash", (cores - 1).max(1), Priority::Lowest, &present).map_err(no_thread)?;
     let hasher = Arc::new(Hasher::new(hash_workers, Arc::clone(&hashes)));
     let host = Host::new(opened.realm_key, motd, !options.no_legacy);
     let realm = host.realm();
@@ -144,8 +145,10 @@ pub fn run(options: &Options) -> Result<(), ServerError> {
         dispatch: Arc::new(dispatch),
     };
     let guests = Arc::clone(&reception.services.guests);
-    let handshakes = Handshakes::start(cores.min(HANDSHAKE_THREADS), &tls, &reception).map_err(no_thread)?;
-    drop(reception);
+    let (finished, arrivals) = unbounded(); // no bound: each that arrives has a place
+    let handshakes = Handshakes::start(cores.min(HANDSHAKE_THREADS), &tls, limits.handshake, &finished);
+    let handshakes = handshakes.map_err(no_thread)?;
+    drop(finished);
     let hall = Hall::new(limits.connections, limits.connections_per_network);
     let (listener, stopper) = Listener::new(socket, handshakes, hall, guests).map_err(no_thread)?;
     let (ended, end) = bounded(1);
@@ -165,12 +168,13 @@ pub fn run(options: &Options) -> Result<(), ServerError> {
         let (events, stop) = (events.clone(), Arc::clone(&stop_conversion));
         spawn("conversion", move || conversion::run(weak, &hasher, &events, &stop))?
     };
+    let reception = spawn_vital(vital("reception"), move || reception.run(&arrivals))?;
     let listener = spawn_vital(vital("listener"), move || listener.run())?;
     say_ready(address, fingerprint, realm);
 
     let end = end.recv();
     info!(?end, "ending");
-    let running = Running { events, stop_conversion, listener, broker, conversion, storage, all_gone };
+    let running = Running { events, stop_conversion, listener, reception, broker, conversion, storage, all_gone };
     running.end(|| stopper.stop());
     info!(hashes = hashes.load(Ordering::Relaxed), "ended");
     match end {

@@ -1,4 +1,5 @@
-//! What becomes of a connection whose handshake is finished.
+//! What becomes of a connection whose handshake is finished. Its thread is made by one of the reception, since threads inherit the
+//! priority of whoever makes them, and handshakes have a low one.
 
 use std::net::SocketAddr;
 
@@ -8,11 +9,17 @@ use crate::chat::SessionId;
 use crate::server::connection::{self, Services};
 use crate::server::link::{Dispatch, Link, STACK};
 use crate::server::seats::Place;
-use crate::server::sync::{Arc, AtomicUsize, Builder, Ordering, Presence};
+use crate::server::sync::{Arc, AtomicUsize, Builder, Ordering, Presence, Receiver};
 use crate::tls::Stream;
 
+/// Whose handshake is finished.
+pub(super) struct Arrival {
+    pub(super) stream: Stream,
+    pub(super) peer: SocketAddr,
+    pub(super) place: Place,
+}
+
 /// What a finished handshake needs to become a connection.
-#[derive(Clone)]
 pub(super) struct Reception {
     pub(super) services: Arc<Services>,
     pub(super) presence: Presence,
@@ -21,8 +28,13 @@ pub(super) struct Reception {
 }
 
 impl Reception {
+    /// Receives all who come, until nobody can come any more.
+    pub(super) fn run(self, arrivals: &Receiver<Arrival>) {
+        arrivals.iter().for_each(|arrival| self.receive(arrival));
+    }
+
     /// Gives a stream its session and its thread, which keeps the place until it ends.
-    pub(super) fn receive(&self, stream: Stream, peer: SocketAddr, place: Place) {
+    fn receive(&self, Arrival { stream, peer, place }: Arrival) {
         let session = SessionId(self.next_session.fetch_add(1, Ordering::Relaxed) as u64);
         let (presence, dispatch) = (self.presence.clone(), Arc::clone(&self.dispatch));
         let link = Arc::new(Link::new(session, peer, stream, dispatch, presence));

@@ -38,6 +38,7 @@ pub(super) struct Running {
     pub(super) events: Sender<Event>,
     pub(super) stop_conversion: Arc<AtomicBool>,
     pub(super) listener: JoinHandle<()>,
+    pub(super) reception: JoinHandle<()>,
     pub(super) broker: JoinHandle<()>,
     pub(super) conversion: JoinHandle<()>,
     pub(super) storage: JoinHandle<()>,
@@ -52,6 +53,7 @@ impl Running {
         self.stop_conversion.store(true, Ordering::Relaxed);
         stop_listener();
         join(self.listener);
+        join(self.reception);
         let _ = self.events.send(Event::Shutdown); // a broker that has panicked needs no telling; joining it says so
         drop(self.events);
         join(self.broker);

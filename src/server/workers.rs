@@ -54,13 +54,29 @@ impl<K: Hash + Eq + Clone, T> FairQueue<K, T> {
     }
 }
 
-/// Who comes first when the processor has too much to do.
+/// Who comes first when the processors have too much to do: what is said, then who comes, and then who has to prove something.
+///
+/// A thread gets the processor for some milliseconds at a time, so whoever has as much right to it as the broker delays what it delivers
+/// by as much.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Priority {
     /// As everybody.
     Normal,
-    /// After everybody else.
+    /// After those who are there: handshakes.
     Low,
+    /// After everybody else: passwords.
+    Lowest,
+}
+
+impl Priority {
+    /// Gives it to the calling thread, for good.
+    pub(super) fn take(self) {
+        match self {
+            Self::Normal => {}
+            Self::Low => process::step_back(10),
+            Self::Lowest => process::step_back(19),
+        }
+    }
 }
 
 impl Workers {
@@ -71,9 +87,7 @@ impl Workers {
         for i in 0..threads {
             let (jobs, arrived, presence) = (Arc::clone(&jobs), arrived.clone(), presence.clone());
             let work = move || {
-                if priority == Priority::Low {
-                    process::step_back();
-                }
+                priority.take();
                 while let Ok(()) = arrived.recv() {
                     let next = lock(&jobs).pop();
                     next.into_iter().for_each(|job: Job| _ = catch_unwind(AssertUnwindSafe(job)));
@@ -122,7 +136,7 @@ mod tests {
 
     #[test]
     fn what_is_done_comes_back_to_whom_it_belongs() {
-        let workers = Workers::start("test", 2, Priority::Low, &presence().0).unwrap();
+        let workers = Workers::start("test", 2, Priority::Lowest, &presence().0).unwrap();
         let askers: Vec<_> = (0..8)
             .map(|n| {
                 let workers = workers.clone();

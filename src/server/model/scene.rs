@@ -24,7 +24,7 @@ use crate::server::hashing::Hasher;
 use crate::server::host::Host;
 use crate::server::limits::ConnectionLimits;
 use crate::server::link::Dispatch;
-use crate::server::reception::Reception;
+use crate::server::reception::{Arrival, Reception};
 use crate::server::running::Running;
 use crate::server::seats::Hall;
 use crate::server::storage::Storage;
@@ -144,13 +144,15 @@ impl Scene {
         };
         let (arrivals, newcomers) = unbounded();
         let entrance = Arc::clone(&hall);
+        let (finished, received) = unbounded();
         let listener = spawn("listener", move || {
             while let Ok(Some(stream)) = newcomers.recv() {
                 let Ok(place) = entrance.enter(HERE.ip()) else { continue };
-                reception.receive(stream, HERE, place);
+                let _ = finished.send(Arrival { stream, peer: HERE, place });
             }
         });
-        let running = Running { events, stop_conversion, listener, broker, conversion, storage, all_gone };
+        let reception = spawn("reception", move || reception.run(&received));
+        let running = Running { events, stop_conversion, listener, reception, broker, conversion, storage, all_gone };
         Self { bounds, running, arrivals, hall, drains, disk }
     }
 
