@@ -30,14 +30,14 @@ fn forbid_core_dumps() {
     }
 }
 
-/// Lets threads of this process with a smaller number go before the calling one, for good, when there are fewer processors than threads
-/// with something to do: of what both want, one of 10 gets a tenth of one of 0, and one of 19 a seventieth (nice(2), 0 to 19). Threads
-/// that it starts from now on have the number as well.
+/// Lets the other threads of this process go before the calling one, for good, when there are fewer processors than threads with something
+/// to do: of what both want, one who is 10 `steps` back gets a tenth, and one who is 19 back, which is the most, a seventieth (nice(2)).
+/// Threads that it starts from now on are as far back.
 ///
-/// On Linux alone has each thread a number of its own (setpriority(2), *C library/kernel differences*); elsewhere nothing is given up.
-pub fn step_back(nice: i32) {
+/// On Linux alone has each thread a priority of its own (setpriority(2), *C library/kernel differences*); elsewhere nothing is given up.
+pub fn step_back(steps: u8) {
     #[cfg(target_os = "linux")]
-    let _ = rustix::process::setpriority_process(None, nice); // to step back is always allowed
+    let _ = rustix::process::nice(steps.into()); // to step back is always allowed
     #[cfg(not(target_os = "linux"))]
-    let _ = nice;
+    let _ = steps;
 }

@@ -5,6 +5,7 @@
 
 mod common;
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::io::Read;
 use std::net::{IpAddr, SocketAddr, TcpStream};
@@ -572,4 +573,25 @@ fn a_crowd_behind_one_address_meets_no_limit() {
 
 fn package_without_keys(text: &str) -> String {
     format!(r#"{{"encrypted_message":"{text}","encrypted_keys":{{}},"room":"lobby"}}"#)
+}
+
+/// Threads inherit the priority of whoever makes them: a session that a handshake thread had made would give way like one.
+#[cfg(target_os = "linux")]
+#[test]
+fn handshakes_give_way_to_those_who_are_there_and_passwords_to_everybody() {
+    let dir = tempfile::tempdir().unwrap();
+    let server = Server::start(dir.path());
+    let _alice = server.user("alice");
+    let output =
+        Command::new("ps").args(["-L", "-o", "ni=,comm=", "-p", &server.child.id().to_string()]).output().unwrap();
+    let listing = String::from_utf8(output.stdout).unwrap();
+    let nice_of = |kind: &str| -> BTreeSet<i32> {
+        let threads = listing.lines().filter_map(|line| line.trim().split_once(' '));
+        threads.filter(|(_, name)| name.trim().starts_with(kind)).map(|(nice, _)| nice.parse().unwrap()).collect()
+    };
+    let [own] = nice_of("broker").into_iter().collect::<Vec<_>>()[..] else { panic!("no broker: {listing}") };
+    assert_eq!(nice_of("session-"), [own].into(), "{listing}");
+    assert_eq!(nice_of("reception"), [own].into(), "{listing}");
+    assert_eq!(nice_of("handshake-"), [(own + 10).min(19)].into(), "{listing}");
+    assert_eq!(nice_of("hash-"), [19].into(), "{listing}");
 }
