@@ -141,7 +141,7 @@ pub fn run(options: &Options) -> Result<(), ServerError> {
     let reception = Reception {
         services: Services::new(events.clone(), Arc::clone(&hasher), host, checks, limits),
         presence: present,
-        next_session: Arc::new(AtomicUsize::new(1)),
+        next_session: 1,
         dispatch: Arc::new(dispatch),
     };
     let guests = Arc::clone(&reception.services.guests);

@@ -9,7 +9,7 @@ use crate::chat::SessionId;
 use crate::server::connection::{self, Services};
 use crate::server::link::{Dispatch, Link, STACK};
 use crate::server::seats::Place;
-use crate::server::sync::{Arc, AtomicUsize, Builder, Ordering, Presence, Receiver};
+use crate::server::sync::{Arc, Builder, Presence, Receiver};
 use crate::tls::Stream;
 
 /// Whose handshake is finished.
@@ -23,19 +23,20 @@ pub(super) struct Arrival {
 pub(super) struct Reception {
     pub(super) services: Arc<Services>,
     pub(super) presence: Presence,
-    pub(super) next_session: Arc<AtomicUsize>,
+    pub(super) next_session: u64,
     pub(super) dispatch: Arc<Dispatch>,
 }
 
 impl Reception {
     /// Receives all who come, until nobody can come any more.
-    pub(super) fn run(self, arrivals: &Receiver<Arrival>) {
+    pub(super) fn run(mut self, arrivals: &Receiver<Arrival>) {
         arrivals.iter().for_each(|arrival| self.receive(arrival));
     }
 
     /// Gives a stream its session and its thread, which keeps the place until it ends.
-    fn receive(&self, Arrival { stream, peer, place }: Arrival) {
-        let session = SessionId(self.next_session.fetch_add(1, Ordering::Relaxed) as u64);
+    fn receive(&mut self, Arrival { stream, peer, place }: Arrival) {
+        let session = SessionId(self.next_session);
+        self.next_session += 1;
         let (presence, dispatch) = (self.presence.clone(), Arc::clone(&self.dispatch));
         let link = Arc::new(Link::new(session, peer, stream, dispatch, presence));
         if !connection::greet(&link, &self.services) {

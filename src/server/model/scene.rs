@@ -129,7 +129,7 @@ impl Scene {
         let reception = Reception {
             services: Services::new(events.clone(), Arc::clone(&hasher), host, checks, limits),
             presence: present,
-            next_session: Arc::new(AtomicUsize::new(1)),
+            next_session: 1,
             dispatch: Arc::new(dispatch),
         };
         let disk = Disk::default();
