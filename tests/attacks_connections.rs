@@ -68,9 +68,12 @@ fn a_flood_of_handshakes_keeps_nobody_out_and_leaves_nothing_behind() {
             }
         };
         let floods: Vec<_> = (0..floods).map(|number| scope.spawn(flood(number))).collect();
+        let mut newcomer = None;
         while !floods.iter().all(std::thread::ScopedJoinHandle::is_finished) {
             couple.talk();
+            newcomer.get_or_insert_with(|| server.user("carol"));
         }
+        assert!(newcomer.is_some(), "nobody came during the flood");
         floods.into_iter().for_each(|flood| flood.join().unwrap());
     });
     couple.still_talk();

@@ -52,9 +52,12 @@ fn a_flood_of_wrong_passwords_lets_nobody_in_and_locks_nobody_out() {
     let heard: Vec<_> = std::thread::scope(|scope| {
         let server = &server;
         let guesses: Vec<_> = (0..GUESSERS).map(|number| scope.spawn(move || guess(server, number))).collect();
+        let mut newcomer = None;
         while !guesses.iter().all(std::thread::ScopedJoinHandle::is_finished) {
             couple.talk();
+            newcomer.get_or_insert_with(|| server.user("carol"));
         }
+        assert!(newcomer.is_some(), "nobody came during the flood");
         guesses.into_iter().map(|guess| guess.join().unwrap()).collect()
     });
     let refusals = ["Login failed. ", "Too many wrong passwords or tokens. ", "login_failed", "too_many_attempts"];

@@ -31,7 +31,7 @@ pub(super) fn weak(directory: &Directory) -> Vec<Weak> {
     rooms.chain(users).collect()
 }
 
-/// Strengthens them one after the other, so that log-ins find the hasher's other threads free.
+/// Strengthens them one after the other, so that a log-in waits for one of them at most.
 pub(super) fn run(weak: Vec<Weak>, hasher: &Hasher, events: &Sender<Event>, stop: &Arc<AtomicBool>) {
     if weak.is_empty() {
         return;

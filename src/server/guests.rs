@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use crate::server::link::Link;
 use crate::server::sync::{Arc, Mutex, Weak, lock};
 
-/// All guests, in the order in which they came.
+/// All guests, in the order in which they came, or last wanted a password hashed: who is about to get in is not the first to go.
 #[derive(Default)]
 pub(super) struct Guests(Mutex<Waiting>);
 

@@ -124,8 +124,8 @@ impl Worker {
     fn run(mut self) {
         let mut events = Events::with_capacity(256);
         while !self.stopped.load(Ordering::SeqCst) {
-            let timeout =
-                self.deadlines.front().map(|(deadline, _)| deadline.saturating_duration_since(Instant::now()));
+            let asked = Instant::now();
+            let timeout = self.deadlines.front().map(|(deadline, _)| deadline.saturating_duration_since(asked));
             if let Err(error) = self.poll.poll(&mut events, timeout)
                 && error.kind() != io::ErrorKind::Interrupted
             {
@@ -139,7 +139,7 @@ impl Worker {
             for _ in 0..self.newcomers.len() {
                 self.newcomers.try_recv().into_iter().for_each(|newcomer| self.begin(newcomer));
             }
-            self.drop_overdue();
+            self.drop_overdue(asked);
         }
     }
 
@@ -183,9 +183,9 @@ impl Worker {
         let _ = self.finished.send(Arrival { stream, peer, place }); // without a reception the server ends
     }
 
-    /// Those who are through are forgotten as soon as they are the next whose time would end.
-    fn drop_overdue(&mut self) {
-        let now = Instant::now();
+    /// Drops those whose time was over at `now`: a moment before sockets were looked at, so that nobody goes whose bytes had only to
+    /// be read. Those who are through are forgotten as soon as they are the next whose time would end.
+    fn drop_overdue(&mut self, now: Instant) {
         let is_over = |waiting: &HashMap<_, _>, (deadline, token): &(Instant, Token)| {
             *deadline <= now || !waiting.contains_key(token)
         };

@@ -130,7 +130,7 @@ mod tests {
     use crate::server::workers::Priority;
 
     fn hasher() -> Hasher {
-        Hasher::new(Workers::start("hash", 1, Priority::Lowest, &presence().0).unwrap(), Arc::default())
+        Hasher::new(Workers::start("hash", 1, Priority::GivingWay, &presence().0).unwrap(), Arc::default())
     }
 
     #[test]

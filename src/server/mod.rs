@@ -1,7 +1,7 @@
 //! The server's threads, and all their wiring on one screen.
 //!
 //! ```text
-//! listener ─accept─▶ handshakes ─▶ connection thread: blocking read → decode → slow work with passwords
+//! listener ─accept─▶ handshakes ─▶ reception ─▶ connection thread: blocking read → decode → slow work with passwords
 //!                                        │ events (bounded, blocking)   ▲ turns (one at a time)
 //!                                        ▼                              │
 //!        disk ◀─ store thread ◀─ orders ─ broker (owns the Hub) ────────┘
@@ -9,8 +9,8 @@
 //!                                              ▼ socket full: a drain thread of its own takes over
 //! ```
 //!
-//! Waits form a DAG: connections wait for checks, which wait for nobody; connections, handshakes and the store wait for the
-//! broker, the broker for nobody.
+//! Waits form a DAG: connections wait for checks and hashes, which wait for nobody, as handshakes do; reception, connections and the
+//! store wait for the broker, the broker for nobody.
 
 #![cfg_attr(all(test, feature = "model"), allow(dead_code, unused_imports, reason = "not all of it is modelled"))]
 
@@ -126,7 +126,7 @@ pub fn run(options: &Options) -> Result<(), ServerError> {
     let (present, all_gone) = presence();
     let hashes = Arc::new(AtomicUsize::new(0));
     // Where there are several processors, one is never busy with passwords.
-    let hash_workers = Workers::start("hash", (cores - 1).max(1), Priority::Lowest, &present).map_err(no_thread)?;
+    let hash_workers = Workers::start("hash", (cores - 1).max(1), Priority::GivingWay, &present).map_err(no_thread)?;
     let hasher = Arc::new(Hasher::new(hash_workers, Arc::clone(&hashes)));
     let host = Host::new(opened.realm_key, motd, !options.no_legacy);
     let realm = host.realm();

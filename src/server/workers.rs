@@ -54,7 +54,7 @@ impl<K: Hash + Eq + Clone, T> FairQueue<K, T> {
     }
 }
 
-/// Who comes first when the processors have too much to do: what is said, then who comes, and then who has to prove something.
+/// Who comes first when the processors have too much to do: what is said, then who comes, and then passwords.
 ///
 /// A thread gets the processor for some milliseconds at a time, so whoever has as much right to it as the broker delays what it delivers
 /// by as much.
@@ -64,8 +64,9 @@ pub(super) enum Priority {
     Normal,
     /// After those who are there: handshakes.
     Low,
-    /// After everybody else: passwords.
-    Lowest,
+    /// After everybody else: passwords, whose hashing offers the processor to others by itself ([`crate::crypto::password`]). Each
+    /// offer puts it behind them, so that few steps are enough, and more would keep people out while there is much to do.
+    GivingWay,
 }
 
 impl Priority {
@@ -74,7 +75,7 @@ impl Priority {
         match self {
             Self::Normal => {}
             Self::Low => process::step_back(10),
-            Self::Lowest => process::step_back(19),
+            Self::GivingWay => process::step_back(5),
         }
     }
 }
@@ -136,7 +137,7 @@ mod tests {
 
     #[test]
     fn what_is_done_comes_back_to_whom_it_belongs() {
-        let workers = Workers::start("test", 2, Priority::Lowest, &presence().0).unwrap();
+        let workers = Workers::start("test", 2, Priority::GivingWay, &presence().0).unwrap();
         let askers: Vec<_> = (0..8)
             .map(|n| {
                 let workers = workers.clone();

@@ -235,11 +235,19 @@ impl Connection {
                     return Ok(user);
                 }
                 Turn::Work(work) => {
+                    self.renew_guest(); // whoever asks to get in is not the one who has waited longest for nothing
                     let done = self.services.hasher.perform(Some(&self.link), work).ok_or(Over)?;
                     let worked = Event::Input(Input::Worked(self.link.session, done));
                     self.services.events.send(worked).map_err(|_| Over)?;
                 }
             }
+        }
+    }
+
+    /// Puts a guest behind those who came since.
+    fn renew_guest(&mut self) {
+        if self.guest.is_some() {
+            self.guest = Some(self.services.guests.add(&self.link));
         }
     }
 
