@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use common::couple::{LegacyCouple, ModernCouple};
-use common::crowd::{self, dial, full};
+use common::crowd::{self, Newcomer, dial, full};
 use common::modern::ModernPeer;
 use common::{PATIENCE, Peer, Server, trusting, wait_until};
 use rustls::pki_types::ServerName;
@@ -53,11 +53,12 @@ fn a_flood_of_handshakes_keeps_nobody_out_and_leaves_nothing_behind() {
     let mut couple = ModernCouple::new(&server);
     let (before, memory) = (server.holds(), server.memory());
     let (floods, each) = (4, full(5000, 150));
+    let newcomer = Newcomer::default();
     std::thread::scope(|scope| {
         let flood = |number: usize| {
-            let address = server.address;
+            let (address, newcomer) = (server.address, &newcomer);
             move || {
-                for i in 0..each {
+                for i in (0..).take_while(|i| *i < each || !newcomer.is_done()) {
                     let (mut socket, mut tls) = handshake(address, number * each + i, WIRES[i % 2]);
                     // All the way to a sign that it is served.
                     tls.writer().write_all(b"CMD::/nonsense\n").unwrap();
@@ -68,12 +69,11 @@ fn a_flood_of_handshakes_keeps_nobody_out_and_leaves_nothing_behind() {
             }
         };
         let floods: Vec<_> = (0..floods).map(|number| scope.spawn(flood(number))).collect();
-        let mut newcomer = None;
+        let coming = scope.spawn(|| newcomer.comes(&server));
         while !floods.iter().all(std::thread::ScopedJoinHandle::is_finished) {
             couple.talk();
-            newcomer.get_or_insert_with(|| server.user("carol"));
         }
-        assert!(newcomer.is_some(), "nobody came during the flood");
+        coming.join().unwrap();
         floods.into_iter().for_each(|flood| flood.join().unwrap());
     });
     couple.still_talk();

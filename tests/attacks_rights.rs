@@ -13,13 +13,13 @@
 
 mod common;
 
-use std::fs;
 use std::path::Path;
 use std::process::{Command, Stdio};
+use std::{fs, iter};
 
 use common::client::{Client, bundle, keys, message};
 use common::couple::{LegacyCouple, Member, ModernCouple, ROOM};
-use common::crowd;
+use common::crowd::{self, Newcomer};
 use common::modern::ModernPeer;
 use common::{Peer, Server};
 use rustls::ClientConfig;
@@ -49,16 +49,21 @@ fn a_flood_of_wrong_passwords_lets_nobody_in_and_locks_nobody_out() {
     let dir = tempfile::tempdir().unwrap();
     let server = Server::start(dir.path());
     let mut couple = LegacyCouple::new(&server);
+    let newcomer = Newcomer::default();
     let heard: Vec<_> = std::thread::scope(|scope| {
-        let server = &server;
-        let guesses: Vec<_> = (0..GUESSERS).map(|number| scope.spawn(move || guess(server, number))).collect();
-        let mut newcomer = None;
+        let (server, newcomer) = (&server, &newcomer);
+        let guesses = move |number| {
+            let first = guess(server, number);
+            let more = iter::repeat_with(|| guess(server, number));
+            iter::once(first).chain(more.take_while(|_| !newcomer.is_done())).collect::<Vec<_>>()
+        };
+        let guesses: Vec<_> = (0..GUESSERS).map(|number| scope.spawn(move || guesses(number))).collect();
+        let coming = scope.spawn(|| newcomer.comes(server));
         while !guesses.iter().all(std::thread::ScopedJoinHandle::is_finished) {
             couple.talk();
-            newcomer.get_or_insert_with(|| server.user("carol"));
         }
-        assert!(newcomer.is_some(), "nobody came during the flood");
-        guesses.into_iter().map(|guess| guess.join().unwrap()).collect()
+        coming.join().unwrap();
+        guesses.into_iter().flat_map(|guesses| guesses.join().unwrap()).collect()
     });
     let refusals = ["Login failed. ", "Too many wrong passwords or tokens. ", "login_failed", "too_many_attempts"];
     for reply in &heard {

@@ -128,14 +128,14 @@ fn hash(rounds: u32) -> String {
 #[allow(clippy::unwrap_used, reason = "tests may fail loudly")]
 mod tests {
     use super::*;
-    use secure_chat::crypto::password::PasswordHash;
+    use secure_chat::crypto::password::{Hasty, PasswordHash};
     use secure_chat::names::Password;
 
     #[test]
     fn the_hash_is_that_of_the_password() {
         for rounds in [1, 1000] {
             let hash = PasswordHash::parse(&hash(rounds)).unwrap();
-            assert!(hash.verify(&Password::new(PASSWORD)) && !hash.is_weak() && !hash.is_legacy());
+            assert!(hash.verify::<Hasty>(&Password::new(PASSWORD)) && !hash.is_weak() && !hash.is_legacy());
         }
     }
 

@@ -20,6 +20,8 @@ use subtle::ConstantTimeEq;
 
 use crate::names::Password;
 
+pub use rounds::{Hasty, Manners};
+
 /// Rounds of PBKDF2 in a hash that is made today.
 pub const ROUNDS: u32 = 600_000;
 
@@ -65,13 +67,13 @@ pub struct Pbkdf2 {
 }
 
 impl Pbkdf2 {
-    fn new(secret: &[u8]) -> Self {
+    fn new<M: Manners>(secret: &[u8]) -> Self {
         let salt = rand::random();
-        Self { rounds: ROUNDS, salt, hash: rounds::pbkdf2(secret, &salt, ROUNDS) }
+        Self { rounds: ROUNDS, salt, hash: rounds::pbkdf2::<M>(secret, &salt, ROUNDS) }
     }
 
-    fn verify(&self, secret: &[u8]) -> bool {
-        rounds::pbkdf2(secret, &self.salt, self.rounds).ct_eq(&self.hash).into()
+    fn verify<M: Manners>(&self, secret: &[u8]) -> bool {
+        rounds::pbkdf2::<M>(secret, &self.salt, self.rounds).ct_eq(&self.hash).into()
     }
 
     fn parse<'a>(mut fields: impl Iterator<Item = &'a str>) -> Option<Self> {
@@ -90,8 +92,8 @@ impl fmt::Display for Pbkdf2 {
 
 impl PasswordHash {
     /// Hashes a new password: some 80 ms.
-    pub fn new(password: &Password) -> Self {
-        Self::Pbkdf2(Pbkdf2::new(password.expose().as_bytes()))
+    pub fn new<M: Manners>(password: &Password) -> Self {
+        Self::Pbkdf2(Pbkdf2::new::<M>(password.expose().as_bytes()))
     }
 
     /// A hash that no password has, for users who do not exist: checking it takes as long as checking a real one.
@@ -100,17 +102,17 @@ impl PasswordHash {
     }
 
     /// Whether this is the password: some 80 ms, whatever the form, so that the form cannot be told from the time.
-    pub fn verify(&self, password: &Password) -> bool {
+    pub fn verify<M: Manners>(&self, password: &Password) -> bool {
         let password = password.expose();
         match self {
-            Self::Pbkdf2(pbkdf2) => pbkdf2.verify(password.as_bytes()),
-            Self::OverLegacy(pbkdf2, salt) => pbkdf2.verify(legacy_hash(salt, password).as_bytes()),
+            Self::Pbkdf2(pbkdf2) => pbkdf2.verify::<M>(password.as_bytes()),
+            Self::OverLegacy(pbkdf2, salt) => pbkdf2.verify::<M>(legacy_hash(salt, password).as_bytes()),
             Self::LegacySha256 { salt, hash } => {
-                spend_time(password);
+                spend_time::<M>(password);
                 legacy_hash(salt, password).as_bytes().ct_eq(hash.as_bytes()).into()
             }
             Self::LegacyPlain(plain) => {
-                spend_time(password);
+                spend_time::<M>(password);
                 password.as_bytes().ct_eq(plain.as_bytes()).into()
             }
         }
@@ -127,10 +129,12 @@ impl PasswordHash {
     }
 
     /// The same secret under PBKDF2, as far as that can be done without the password: some 80 ms. `None` when it is already.
-    pub fn strengthened(&self) -> Option<Self> {
+    pub fn strengthened<M: Manners>(&self) -> Option<Self> {
         match self {
-            Self::LegacySha256 { salt, hash } => Some(Self::OverLegacy(Pbkdf2::new(hash.as_bytes()), salt.clone())),
-            Self::LegacyPlain(plain) => Some(Self::Pbkdf2(Pbkdf2::new(plain.as_bytes()))),
+            Self::LegacySha256 { salt, hash } => {
+                Some(Self::OverLegacy(Pbkdf2::new::<M>(hash.as_bytes()), salt.clone()))
+            }
+            Self::LegacyPlain(plain) => Some(Self::Pbkdf2(Pbkdf2::new::<M>(plain.as_bytes()))),
             Self::Pbkdf2(_) | Self::OverLegacy(..) => None,
         }
     }
@@ -180,8 +184,8 @@ fn legacy_hash(salt: &str, password: &str) -> String {
     digest.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-fn spend_time(password: &str) {
-    std::hint::black_box(rounds::pbkdf2(password.as_bytes(), &[0; 16], ROUNDS));
+fn spend_time<M: Manners>(password: &str) {
+    std::hint::black_box(rounds::pbkdf2::<M>(password.as_bytes(), &[0; 16], ROUNDS));
 }
 
 #[cfg(test)]
@@ -198,27 +202,27 @@ mod tests {
         let secret = Password::new("secret");
         let plain = PasswordHash::LegacyPlain("secret".into());
         let forms = [
-            PasswordHash::new(&secret),
+            PasswordHash::new::<Hasty>(&secret),
             legacy(),
-            legacy().strengthened().unwrap(),
-            plain.strengthened().unwrap(),
+            legacy().strengthened::<Hasty>().unwrap(),
+            plain.strengthened::<Hasty>().unwrap(),
             plain,
         ];
         for form in forms {
             let form = PasswordHash::parse(&form.to_string()).unwrap();
-            assert!(form.verify(&secret), "{form}");
-            assert!(!form.verify(&Password::new("Secret")), "{form}");
+            assert!(form.verify::<Hasty>(&secret), "{form}");
+            assert!(!form.verify::<Hasty>(&Password::new("Secret")), "{form}");
             assert!(!format!("{form:?}").contains('$'));
         }
-        assert!(!PasswordHash::of_nobody().verify(&secret));
+        assert!(!PasswordHash::of_nobody().verify::<Hasty>(&secret));
     }
 
     #[test]
     fn strengthening_leaves_no_single_round() {
         assert!(legacy().is_weak() && legacy().is_legacy());
-        let strong = legacy().strengthened().unwrap();
-        assert!(!strong.is_weak() && strong.is_legacy() && strong.strengthened().is_none());
-        let room = PasswordHash::LegacyPlain("pw".into()).strengthened().unwrap();
+        let strong = legacy().strengthened::<Hasty>().unwrap();
+        assert!(!strong.is_weak() && strong.is_legacy() && strong.strengthened::<Hasty>().is_none());
+        let room = PasswordHash::LegacyPlain("pw".into()).strengthened::<Hasty>().unwrap();
         assert!(!room.is_weak() && !room.is_legacy());
     }
 

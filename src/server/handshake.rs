@@ -183,8 +183,8 @@ impl Worker {
         let _ = self.finished.send(Arrival { stream, peer, place }); // without a reception the server ends
     }
 
-    /// Drops those whose time was over at `now`: a moment before sockets were looked at, so that nobody goes whose bytes had only to
-    /// be read. Those who are through are forgotten as soon as they are the next whose time would end.
+    /// Drops those whose time was over at `now`: a moment before sockets were looked at, so that nobody goes for bytes that came
+    /// meanwhile. Those who are through are forgotten as soon as they are the next whose time would end.
     fn drop_overdue(&mut self, now: Instant) {
         let is_over = |waiting: &HashMap<_, _>, (deadline, token): &(Instant, Token)| {
             *deadline <= now || !waiting.contains_key(token)

@@ -9,7 +9,7 @@ use tracing::{debug, error};
 use zeroize::Zeroizing;
 
 use crate::chat::{Verifier, Work, WorkDone};
-use crate::crypto::password::PasswordHash;
+use crate::crypto::password::{Manners, PasswordHash};
 use crate::names::Password;
 use crate::server::link::Link;
 use crate::server::sync::{Arc, AtomicUsize, Mutex, Ordering, lock};
@@ -17,6 +17,16 @@ use crate::server::workers::Workers;
 
 /// Verified passwords that are remembered before all are forgotten.
 const REMEMBERED: usize = 200_000;
+
+/// What a thread that hashes does for others. Left to itself, a kernel looks only at the ticks of its clock, up to 10 ms apart, whether
+/// another thread has more right to the processor.
+enum Yielding {}
+
+impl Manners for Yielding {
+    fn give_way() {
+        std::thread::yield_now();
+    }
+}
 
 /// Hashes and checks passwords.
 ///
@@ -64,7 +74,7 @@ impl Hasher {
         match work {
             Work::Hash(password) => self.hash(asker, password).map(WorkDone::Hashed),
             Work::Check { password, verifier: None } => {
-                self.compute(asker, move || PasswordHash::of_nobody().verify(&password))?;
+                self.compute(asker, move || PasswordHash::of_nobody().verify::<Yielding>(&password))?;
                 Some(WorkDone::Checked { right: false, better: None })
             }
             Work::Check { password, verifier: Some(verifier) } => self.check(asker, password, &verifier),
@@ -72,7 +82,7 @@ impl Hasher {
     }
 
     fn hash(&self, asker: Option<&Arc<Link>>, password: Password) -> Option<Verifier> {
-        Some(Verifier::new(self.compute(asker, move || PasswordHash::new(&password))?.to_string()))
+        Some(Verifier::new(self.compute(asker, move || PasswordHash::new::<Yielding>(&password))?.to_string()))
     }
 
     fn check(&self, asker: Option<&Arc<Link>>, password: Password, verifier: &Verifier) -> Option<WorkDone> {
@@ -87,7 +97,7 @@ impl Hasher {
         let is_legacy = hash.is_legacy();
         let right = {
             let password = password.clone();
-            self.compute(asker, move || hash.verify(&password))?
+            self.compute(asker, move || hash.verify::<Yielding>(&password))?
         };
         let better = if right && is_legacy { Some(self.hash(asker, password)?) } else { None };
         if right && better.is_none() {
@@ -118,7 +128,7 @@ impl Hasher {
         if !hash.is_weak() {
             return None;
         }
-        let strong = self.compute(None, move || hash.strengthened())??;
+        let strong = self.compute(None, move || hash.strengthened::<Yielding>())??;
         Some(Verifier::new(strong.to_string()))
     }
 }

@@ -9,8 +9,8 @@
 //!                                              ▼ socket full: a drain thread of its own takes over
 //! ```
 //!
-//! Waits form a DAG: connections wait for checks and hashes, which wait for nobody, as handshakes do; reception, connections and the
-//! store wait for the broker, the broker for nobody.
+//! Waits form a DAG: connections wait for checks and hashes, which wait for nobody, as handshakes and the reception do;
+//! connections and the store wait for the broker, the broker for nobody.
 
 #![cfg_attr(all(test, feature = "model"), allow(dead_code, unused_imports, reason = "not all of it is modelled"))]
 

@@ -8,7 +8,7 @@ use tracing::{info, warn};
 use zeroize::Zeroizing;
 
 use crate::chat::Verifier;
-use crate::crypto::password::PasswordHash;
+use crate::crypto::password::{Hasty, PasswordHash};
 use crate::names::{Password, Text};
 use crate::prompt;
 use crate::protocol::legacy;
@@ -69,7 +69,7 @@ pub(super) fn database(options: &Options) -> Result<Opened, ServerError> {
     let dir = &options.files.data_dir;
     if !store::exists(dir)? {
         let password = god_password(options.god_password_file.as_deref())?;
-        let god = Verifier::new(PasswordHash::new(&password).to_string());
+        let god = Verifier::new(PasswordHash::new::<Hasty>(&password).to_string());
         return Ok(Store::create(dir, god, unix_seconds())?);
     }
     permissions::close(&dir.join("db_key.bin"), true);

@@ -64,8 +64,9 @@ pub(super) enum Priority {
     Normal,
     /// After those who are there: handshakes.
     Low,
-    /// After everybody else: passwords, whose hashing offers the processor to others by itself ([`crate::crypto::password`]). Each
-    /// offer puts it behind them, so that few steps are enough, and more would keep people out while there is much to do.
+    /// Passwords, whose hashing offers the processor to others by itself ([`crate::crypto::password::Manners`]): that is what counts. On
+    /// Linux kernels since late in 2025 each offer costs it a turn, too, so that few steps are enough, and more would keep people out
+    /// while there is much to do.
     GivingWay,
 }
 

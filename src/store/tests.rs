@@ -12,7 +12,7 @@ use tempfile::TempDir;
 
 use super::*;
 use crate::chat::Room;
-use crate::crypto::password::PasswordHash;
+use crate::crypto::password::{Hasty, PasswordHash};
 use crate::names::{Password, RoomName, UserName};
 use crate::transcript::{Realm, RoomId};
 
@@ -414,7 +414,7 @@ fn a_python_database_is_taken_over_and_kept() {
     let (users, rooms) = content(&opened.directory);
     let names = |list: &[(String, String)]| list.iter().map(|(name, _)| name.clone()).collect::<Vec<_>>();
     assert_eq!((names(&users), names(&rooms)), (vec!["god".into(), "a::b".into()], vec!["z".into(), "café".into()]));
-    let takes = |hash: &str, word: &str| PasswordHash::parse(hash).unwrap().verify(&Password::new(word));
+    let takes = |hash: &str, word: &str| PasswordHash::parse(hash).unwrap().verify::<Hasty>(&Password::new(word));
     assert!(takes(&users[0].1, "secret") && !takes(&users[0].1, "Secret"));
     assert!(takes(&rooms[0].1, "pass word") && takes(&rooms[1].1, ""));
     opened.store.commit(&[user("new", "$n")], NOW).unwrap();

@@ -3,6 +3,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream};
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use base64::Engine;
@@ -68,6 +69,30 @@ pub fn dial(server: SocketAddr, number: usize) -> TcpStream {
 pub fn reset(socket: TcpStream) {
     SockRef::from(&socket).set_linger(Some(Duration::ZERO)).unwrap();
     drop(socket);
+}
+
+/// Somebody who comes while others press.
+#[derive(Default)]
+pub struct Newcomer(AtomicBool);
+
+impl Newcomer {
+    /// Registers and logs in; whoever presses is to go on until it is done, or has failed.
+    pub fn comes(&self, server: &Server) {
+        let _done = Done(&self.0);
+        server.user("newcomer");
+    }
+
+    pub fn is_done(&self) -> bool {
+        self.0.load(Ordering::SeqCst)
+    }
+}
+
+struct Done<'a>(&'a AtomicBool);
+
+impl Drop for Done<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::SeqCst);
+    }
 }
 
 /// An account that is there, logged in on the legacy wire.

@@ -43,7 +43,7 @@ fn passwords_of_a_python_server_are_counted_as_they_are_protected() {
     let found = report(dir.path());
     assert_eq!((found.wrote, found.realm, found.weak, found.wrapped), (Wrote::Python, None, 2, 0));
     let mut store = Store::open(dir.path(), NOW).unwrap().store;
-    let strong = |hash: PasswordHash| hash.strengthened().unwrap().to_string();
+    let strong = |hash: PasswordHash| hash.strengthened::<Hasty>().unwrap().to_string();
     let bob = strong(PasswordHash::LegacySha256 { salt: "s".into(), hash });
     store.commit(&[passwd("bob", &bob)], NOW).unwrap();
     let found = report(dir.path());
