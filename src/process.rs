@@ -31,8 +31,9 @@ fn forbid_core_dumps() {
 }
 
 /// Lets the other threads of its scheduling group (the process, or a session's or a cgroup's processes) go before the calling one, for
-/// good, when there are fewer processors than threads with something to do: beside another's share, one who is 5 `steps` back gets a third of it, and one
-/// who is 10 back a tenth (sched(7), *The nice value*; 19 is the most). Threads that it starts from now on are as far back.
+/// good, when there are fewer processors than threads with something to do: beside another's share, one who is 5 `steps` back gets a
+/// third of it, and one who is 10 back a tenth (sched(7), *The nice value*; 19 is the most). Threads that it starts from now on are as
+/// far back.
 ///
 /// On Linux alone has each thread a priority of its own (setpriority(2), *C library/kernel differences*); elsewhere nothing is given up.
 pub fn step_back(steps: u8) {

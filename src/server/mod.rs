@@ -2,11 +2,11 @@
 //!
 //! ```text
 //! listener ─accept─▶ handshakes ─▶ reception ─▶ connection thread: blocking read → decode → slow work with passwords
-//!                                        │ events (bounded, blocking)   ▲ turns (one at a time)
-//!                                        ▼                              │
-//!        disk ◀─ store thread ◀─ orders ─ broker (owns the Hub) ────────┘
-//!                      └─ events ─▶            │ encrypt + one send per recipient and turn that never waits
-//!                                              ▼ socket full: a drain thread of its own takes over
+//!                                                     │ events (bounded, blocking)   ▲ turns (one at a time)
+//!                                                     ▼                              │
+//!                     disk ◀─ store thread ◀─ orders ─ broker (owns the Hub) ────────┘
+//!                                   └─ events ─▶            │ encrypt + one send per recipient and turn that never waits
+//!                                                           ▼ socket full: a drain thread of its own takes over
 //! ```
 //!
 //! Waits form a DAG: connections wait for checks and hashes, which wait for nobody, as handshakes and the reception do;
